@@ -1,0 +1,337 @@
+"""The one YAML schema: frozen sections, how to load it, how to say what is wrong with it."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lifelong.errors import ConfigError
+from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FolderSource(Section):
+    """Frames from a folder that is watched; sub-folders become an attribute."""
+
+    type: Literal["folder"]
+    path: Path
+    poll_seconds: Seconds = 0.5
+    stop_when_empty: bool = False  # end after the files that are there; for replays and tests
+    attribute_from_folder: str = "condition"  # frames/night/1.jpg -> condition: night
+
+
+class VideoSource(Section):
+    """Frames from a video file, needs the `video` extra."""
+
+    type: Literal["video"]
+    path: Path
+    every: Positive = 1  # take every n-th frame
+
+
+class CameraSource(Section):
+    """Frames from a camera, needs the `video` extra."""
+
+    type: Literal["camera"]
+    device: str = "0"  # number, device path or RTSP URL
+
+
+FrameSourceSection = Annotated[
+    FolderSource | VideoSource | CameraSource, Field(discriminator="type")
+]
+
+
+class HardExamplesSection(Section):
+    """Which frames are worth a person's time."""
+
+    policy: Literal[
+        "entropy",
+        "margin",
+        "least_confidence",
+        "share_below",
+        "cross_entropy",
+        "ibt",
+        "random",
+        "cloud_only",
+        "edge_only",
+    ] = "entropy"
+    # A frame is hard when its score reaches this. None: the bundle's own quantile, next line.
+    threshold: Share | None = None
+    quantile: Literal["0.50", "0.75", "0.90", "0.95", "0.99"] = "0.95"
+    confidence_below: Share = 0.7  # pixels under this count for share_below and ibt
+    random_share: Share = 0.0  # kept whatever their score, to see without bias
+    empty_is_hard: bool = False  # a frame with no class but the background class
+    background: str | None = None  # that class
+    seed: int = 0
+
+
+class OutboxSection(Section):
+    """Hard examples on the edge's disk until storage has them."""
+
+    path: Path = Path("outbox")
+    max_mib: Positive = 512
+    max_age_hours: Annotated[float, Field(gt=0)] = 24 * 30
+
+
+class EdgeSection(Section):
+    """One edge node."""
+
+    id: str = "edge-1"
+    source: FrameSourceSection
+    hard_examples: HardExamplesSection = HardExamplesSection()
+    outbox: OutboxSection = OutboxSection()
+    state_path: Path = Path("edge-state")  # journal, health, the running bundle
+    threads: Count = 0  # of ONNX Runtime; 0: its own choice
+    attributes: dict[str, str] = {}  # site, camera … sent with each hard example
+    release_poll_seconds: Seconds = 2.0
+    canary_frames: Count = 0  # frames a new model answers beside the old one before the swap
+
+
+class LabelStudioSection(Section):
+    """Where people work."""
+
+    url: str = "http://127.0.0.1:8080"
+    token_env: str = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of the variable, never the token
+    project: str = "Cornerloop"
+    # How Label Studio reaches images: served from this folder, which must be the storage folder
+    # or one above it, or by s3:// address when storage is a bucket.
+    local_files_root: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60
+    poll_seconds: Seconds = 2.0
+    draft: Literal["brush", "polygons"] = "brush"
+
+
+class MasksSection(Section):
+    """Class-agnostic masks for drafts."""
+
+    type: Literal["tiny", "sam", "superpixels", "none"] = "tiny"
+    model: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"  # of `sam`
+    checkpoint: Path | None = None  # of `sam`; of `tiny`: the shipped one when absent
+    points_per_side: Positive = 16
+    pred_iou_thresh: Share = 0.7
+    stability_score_thresh: Share = 0.8
+    crop_n_layers: Count = 0
+    min_mask_region_area: Count = 30
+
+
+class SemanticSection(Section):
+    """Classes for drafts."""
+
+    type: Literal["tiny", "transformers", "bundle"] = "tiny"
+    model: str | None = None  # folder or hub id of `transformers`, file of `tiny` and `bundle`
+
+
+class PreannotationSection(Section):
+    """How drafts are made."""
+
+    masks: MasksSection = MasksSection()
+    semantic: SemanticSection = SemanticSection()
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
+
+
+class RoundsSection(Section):
+    """One turn of the loop."""
+
+    min_examples: Positive = 8  # a round begins when so many hard examples have arrived
+    annotation_budget: Positive = 32  # at most so many go to people in one round
+    proceed_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the tasks, finished or skipped
+    step_seconds: Seconds = 1.0  # pause between two looks
+    lease_seconds: Annotated[float, Field(ge=2)] = 30.0
+
+
+class TrainingSection(Section):
+    """How a candidate is trained."""
+
+    network: str = "fast_cnn"
+    strategy: Literal["replay+distillation", "replay", "distillation", "ewc", "naive", "joint"] = (
+        "replay+distillation"
+    )
+    height: Positive = 160  # network input, pixels
+    width: Positive = 240
+    steps: Positive = 300
+    batch_size: Positive = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    replay_share: Share = 0.5  # of each batch
+    replay_mib: Positive = 256  # budget of the replay memory, encoded images and masks
+    replay_choice: Literal["reservoir", "class_balanced", "herding"] = "class_balanced"
+    distillation_weight: Annotated[float, Field(ge=0)] = 1.0
+    distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
+    ewc_weight: Annotated[float, Field(ge=0)] = 50.0
+    checkpoint_every: Positive = 100  # steps
+    device: str = "auto"
+    threads: Count = 0  # of torch on the CPU; 0: its own choice
+    seed: int = 0
+
+
+class GateSection(Section):
+    """When a candidate may replace the incumbent."""
+
+    min_gain: float = 0.0  # of the mean mIoU over all learning tasks, 0.01 = one point
+    max_forgetting: Share = 0.01  # of any learning task known before
+    max_class_drop: Share = 0.15  # of any class with enough pixels, on any learning task
+    protected_classes: tuple[str, ...] = ()
+    max_protected_drop: Share = 0.05
+
+
+class JobSection(Section):
+    """The Sedna job that trains and judges: locally by `cornerloop job run`, or in a cluster."""
+
+    dataset_path: Path = Path("dataset")  # folder of the Dataset's index file and its pictures
+    index: str = "index.txt"
+
+
+class WebSection(Section):
+    """`cornerloop serve`."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: a free one
+
+
+class Config(Section):
+    """Everything a node of Cornerloop may be told; a section it does not need may be absent."""
+
+    storage: str = "storage"  # folder, file://, s3://bucket/prefix …
+    label_map: Path | None = None  # JSON; None: the 19 Cityscapes classes
+    holdouts: Path | None = None  # folder with one hold-out per learning task, each laid out
+    # as {task}/eval/{images,train_ids}; None: only samples of the knowledge base examine
+    journal_path: Path = Path("journal")
+    edge: EdgeSection | None = None
+    label_studio: LabelStudioSection = LabelStudioSection()
+    preannotation: PreannotationSection = PreannotationSection()
+    rounds: RoundsSection = RoundsSection()
+    training: TrainingSection = TrainingSection()
+    gate: GateSection = GateSection()
+    job: JobSection = JobSection()
+    web: WebSection = WebSection()
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file; relative paths in it start at the file's own folder.
+
+    Raises:
+        ConfigError: one line for each mistake, with file, key and what would be right.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name an existing file"
+        ) from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path}: expected sections (storage:, edge:, …), got {type(content).__name__}"
+        )
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _told(error))) from error
+    return _with_absolute_paths(config, path.absolute().parent)
+
+
+def load_label_map(config: Config) -> LabelMap:
+    """The label map that a configuration names: Cityscapes, or a JSON file.
+
+    The file holds `{"id2label": {"0": "road", …}}` as seed 003 has it, or
+    `{"classes": [{"name": "road", "colour": [128, 64, 128]}, …]}`.
+
+    Raises:
+        ConfigError: the file cannot be read or says something else.
+        LabelMapError: names or colours are used twice.
+    """
+    if config.label_map is None:
+        return CITYSCAPES
+    try:
+        content = yaml.safe_load(config.label_map.read_text(encoding="utf-8"))
+        if "id2label" in content:
+            ids = {int(key): str(name) for key, name in content["id2label"].items()}
+            if sorted(ids) != list(range(len(ids))):
+                raise ConfigError(f"{config.label_map}: ids must run from 0 without gaps")
+            return label_map_of((ids[i], _spread_colour(i)) for i in range(len(ids)))
+        return label_map_of(
+            (str(entry["name"]), (entry["colour"][0], entry["colour"][1], entry["colour"][2]))
+            for entry in content["classes"]
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f'{config.label_map}: expected {{"id2label": {{"0": "road", …}}}} or '
+            f'{{"classes": [{{"name": …, "colour": [r, g, b]}}]}} ({error!r})'
+        ) from error
+
+
+def _spread_colour(index: int) -> tuple[int, int, int]:
+    if index < len(CITYSCAPES):
+        return CITYSCAPES.colours[index]
+    # Multiples of an odd number visit every value of 24 bits once: unique and far apart.
+    value = (index * 0x9E3779) & 0xFFFFFF
+    return (value >> 16, (value >> 8) & 255, value & 255)
+
+
+def _told(error: ValidationError) -> list[str]:
+    return [_line(item) for item in error.errors()]
+
+
+def _line(item: Any) -> str:
+    parts = [str(part) for part in item["loc"]]
+    key = ".".join(parts)
+    if item["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(parts[-1], _known_keys(parts[:-1]), n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        return f"{key}: unknown key{hint}"
+    return f"{key}: {item['msg']}"
+
+
+def _known_keys(parts: list[str]) -> list[str]:
+    """Keys of the section at `parts`; union variants are named in pydantic's location."""
+    sections: list[type[BaseModel]] = [Config]
+    for part in parts:
+        found = [
+            variant
+            for section in sections
+            if part in section.model_fields
+            for variant in _sections_in(section.model_fields[part].annotation)
+        ]
+        if found:
+            sections = found
+    return [name for section in sections for name in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in getattr(annotation, "__args__", ()) for found in _sections_in(inner)]
+
+
+def _with_absolute_paths(config: Config, base: Path) -> Config:
+    """Paths of a file mean "from where this file lies", wherever the command was started."""
+
+    def absolute(section: BaseModel) -> BaseModel:
+        changes: dict[str, object] = {}
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, Path):
+                changes[name] = (base / value).resolve()
+            elif isinstance(value, BaseModel):
+                changes[name] = absolute(value)
+        return section.model_copy(update=changes)
+
+    result = absolute(config)
+    assert isinstance(result, Config)
+    if "://" not in config.storage:
+        result = result.model_copy(update={"storage": str((base / config.storage).resolve())})
+    return result

@@ -1,0 +1,149 @@
+"""Every way the loop can fail, drawn as a tree; which failures are worth a retry.
+
+LifelongError                        retryable = False; message: what, where, what to do
+├─ ConfigError                       file, key, value
+├─ RecordError                       a record or artefact breaks its own promise
+│  ├─ LabelMapError                  unknown class, other digest (never painted as class 0)
+│  ├─ ShapeError                     expected … got …
+│  ├─ ImageError                     not an image we can read
+│  ├─ CorruptRecordError             bad JSON, unknown schema number
+│  └─ ChecksumError                  not the bytes the manifest names
+├─ LinkError                         the other side failed us
+│  ├─ StorageError
+│  │  ├─ ObjectNotFoundError
+│  │  ├─ ObjectExistsError           put-if-absent found somebody else's object
+│  │  └─ StorageUnavailableError     retryable
+│  ├─ LabelStudioError
+│  │  ├─ LabelStudioRefusedError
+│  │  ├─ ProjectMismatchError
+│  │  └─ LabelStudioUnavailableError retryable
+│  └─ SednaError
+│     └─ ReportRefusedError
+├─ ModelError
+│  ├─ ModelLoadError
+│  ├─ ModelOutputError
+│  └─ ExportMismatchError
+├─ TrainingError
+│  └─ DivergedError
+└─ RoundError
+   ├─ IllegalTransitionError
+   └─ LeaseLostError
+"""
+
+
+class LifelongError(Exception):
+    """Root of all errors of ours; the message says what, where, and what to do."""
+
+    retryable = False
+
+
+class ConfigError(LifelongError):
+    """A configuration file says something it must not; names file, key and value."""
+
+
+class RecordError(LifelongError):
+    """A record or artefact breaks its own promise."""
+
+
+class LabelMapError(RecordError):
+    """A class the label map does not know, or another label map than expected."""
+
+
+class ShapeError(RecordError):
+    """An array has another shape, dtype or range than its name promises."""
+
+
+class ImageError(RecordError):
+    """Bytes that are not an image we can read."""
+
+
+class CorruptRecordError(RecordError):
+    """JSON that cannot be read, or a schema number from another age."""
+
+
+class ChecksumError(RecordError):
+    """Bytes that are not the ones their record names."""
+
+
+class LinkError(LifelongError):
+    """The other side of a link failed us."""
+
+
+class StorageError(LinkError):
+    """Object storage refused or failed."""
+
+
+class ObjectNotFoundError(StorageError):
+    """No object under that key."""
+
+
+class ObjectExistsError(StorageError):
+    """A put-if-absent found an object already there."""
+
+
+class StorageUnavailableError(StorageError):
+    """Storage cannot be reached for now."""
+
+    retryable = True
+
+
+class LabelStudioError(LinkError):
+    """Label Studio failed or answered something unexpected."""
+
+
+class LabelStudioRefusedError(LabelStudioError):
+    """Label Studio answered 4xx: the token, the project or the request is wrong."""
+
+
+class ProjectMismatchError(LabelStudioError):
+    """A project's labelling config does not fit the label map."""
+
+
+class LabelStudioUnavailableError(LabelStudioError):
+    """Label Studio cannot be reached for now, or answered 5xx."""
+
+    retryable = True
+
+
+class SednaError(LinkError):
+    """Sedna's environment or local controller broke its contract."""
+
+
+class ReportRefusedError(SednaError):
+    """The local controller answered a worker's report with an error."""
+
+
+class ModelError(LifelongError):
+    """A model could not be loaded, run or exported."""
+
+
+class ModelLoadError(ModelError):
+    """Weights or a bundle that cannot be loaded; says what was expected."""
+
+
+class ModelOutputError(ModelError):
+    """A model answered NaN, or another shape than its manifest promises."""
+
+
+class ExportMismatchError(ModelError):
+    """The exported model does not answer as the trained one does."""
+
+
+class TrainingError(LifelongError):
+    """Training could not be carried out."""
+
+
+class DivergedError(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class RoundError(LifelongError):
+    """A round was asked for something its state does not allow."""
+
+
+class IllegalTransitionError(RoundError):
+    """A step from a state to one that may not follow it."""
+
+
+class LeaseLostError(RoundError):
+    """Another service holds the lease now; this one must stop advancing rounds."""

@@ -1,0 +1,207 @@
+"""The one road between edge and cloud: objects under keys, in a folder, a bucket or memory.
+
+`obstore` does the work; this module owns our keys, our errors, and the checks on put and get.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store, from_url
+
+from lifelong.errors import (
+    ChecksumError,
+    ConfigError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+)
+from lifelong.records.ids import sha256_hex
+
+_KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\\x00-\x1f]+(?:/[^/\\\x00-\x1f]+)*\Z")
+_DEBUG_TAIL = re.compile(r"\s*Debug source:.*", re.DOTALL)
+
+
+class Storage:
+    """Objects under keys like `inbox/edge-1/0123456789abcdef/image.jpg`.
+
+    Every method raises StorageUnavailableError when storage cannot be reached (worth a retry)
+    and StorageError when it refuses.
+    """
+
+    def __init__(self, store: ObjectStore, url: str) -> None:
+        self._store = store
+        self.url = url
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object whole, replacing what was there."""
+        with _translated(self.url, key):
+            obstore.put(self._store, checked_key(key), data)
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Write an object whole if there is none under `key`.
+
+        Raises:
+            ObjectExistsError: there is one already; it is left as it is.
+        """
+        with _translated(self.url, key):
+            obstore.put(self._store, checked_key(key), data, mode="create")
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """Read an object whole, and check it when `sha256` (64 hex digits) is given.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+            ChecksumError: the bytes are not the promised ones.
+        """
+        with _translated(self.url, key):
+            data = bytes(obstore.get(self._store, checked_key(key)).bytes())
+        if sha256 is not None and sha256_hex(data) != sha256:
+            raise ChecksumError(
+                f"{self.url}/{key}: SHA-256 is {sha256_hex(data)[:12]}…, its record promises "
+                f"{sha256[:12]}…; the object was damaged or replaced"
+            )
+        return data
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object, or None when there is none."""
+        try:
+            with _translated(self.url, key):
+                return int(obstore.head(self._store, checked_key(key))["size"])
+        except ObjectNotFoundError:
+            return None
+
+    def exists(self, key: str) -> bool:
+        """Is there an object under `key`?"""
+        return self.size(key) is not None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under the folder `prefix` (without a trailing slash), in sorted order."""
+        with _translated(self.url, prefix):
+            listed = [
+                str(entry["path"])
+                for batch in obstore.list(self._store, prefix=checked_key(prefix))
+                for entry in batch
+            ]
+        return iter(sorted(listed))
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly under `prefix`, sorted."""
+        with _translated(self.url, prefix):
+            found = obstore.list_with_delimiter(self._store, prefix=checked_key(prefix))
+        return sorted(str(path).rsplit("/", 1)[-1] for path in found["common_prefixes"])
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+        try:
+            with _translated(self.url, key):
+                obstore.delete(self._store, checked_key(key))
+        except ObjectNotFoundError:
+            return
+
+    def move(self, source: str, target: str) -> None:
+        """Copy an object under another key, then remove it from the first one."""
+        self.put(target, self.get(source))
+        self.delete(source)
+
+
+def open_storage(url: str) -> Storage:
+    """Open the store that `url` names: a folder path, `file://`, `s3://`, `gs://`, `az://`
+    or `memory://`.
+
+    S3 settings come from the environment as Sedna sets it (`S3_ENDPOINT_URL`, `ACCESS_KEY_ID`,
+    `SECRET_ACCESS_KEY`) or as AWS tools do (`AWS_…`).
+
+    Raises:
+        ConfigError: not a URL of a store we can open.
+    """
+    scheme = urlsplit(url).scheme
+    try:
+        if scheme == "memory":
+            return Storage(MemoryStore(), url)
+        if scheme == "s3":
+            return Storage(_s3(url), url)
+        if scheme in {"gs", "az"}:
+            return Storage(from_url(url), url)
+        if scheme in {"", "file"} or len(scheme) == 1:  # one letter: a Windows drive
+            folder = Path(url2pathname(urlsplit(url).path) if scheme == "file" else url).absolute()
+            return Storage(LocalStore(prefix=folder, mkdir=True), folder.as_uri())
+    except (BaseError, ValueError, OSError) as error:
+        raise ConfigError(f"storage {url!r}: {_first_line(error)}") from error
+    raise ConfigError(
+        f"storage {url!r}: use a folder, file://, s3://bucket/prefix, gs://, az:// or memory://"
+    )
+
+
+def checked_key(key: str) -> str:
+    """Refuse keys that are empty, absolute or could climb out of the store.
+
+    Raises:
+        StorageError: names the key.
+    """
+    if not _KEY.match(key):
+        raise StorageError(f"storage key {key!r}: relative, without empty, '.' or '..' parts")
+    return key
+
+
+def _s3(url: str) -> S3Store:
+    parts = urlsplit(url)
+    prefix = parts.path.strip("/") or None
+    endpoint = os.environ.get("S3_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint is not None and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    options: dict[str, str] = {}
+    if endpoint:
+        options["endpoint"] = endpoint.rstrip("/")
+    for name, variable in (
+        ("access_key_id", "ACCESS_KEY_ID"),
+        ("secret_access_key", "SECRET_ACCESS_KEY"),
+    ):
+        if variable in os.environ:
+            options[name] = os.environ[variable]
+    if endpoint and not os.environ.get("AWS_REGION"):
+        options["region"] = "us-east-1"
+    return S3Store(
+        parts.netloc,
+        prefix=prefix,
+        config=options,  # type: ignore[arg-type]
+        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
+        # Our own retry (`lifelong/links/retry.py`) decides; two quick tries bridge a hiccup.
+        retry_config={"max_retries": 2},
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return _DEBUG_TAIL.sub("", str(error)).strip().splitlines()[0] if str(error) else repr(error)
+
+
+class _translated:  # noqa: N801 - reads as a phrase: `with _translated(url, key)`
+    """Turn obstore's exceptions into ours at this border."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._where = f"{url}/{key}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, NotFoundError | FileNotFoundError | NotADirectoryError):
+            raise ObjectNotFoundError(f"{self._where}: no such object") from error
+        if isinstance(error, AlreadyExistsError):
+            raise ObjectExistsError(f"{self._where}: there is one already") from error
+        if isinstance(error, BaseError):
+            line = _first_line(error)
+            # Wrong credentials will not heal by themselves; a dead link or a full disk may.
+            if type(error).__name__ in {"UnauthenticatedError", "PermissionDeniedError"}:
+                raise StorageError(f"{self._where}: {line}; check the credentials") from error
+            raise StorageUnavailableError(f"{self._where}: {line}") from error
+        if isinstance(error, OSError):
+            raise StorageUnavailableError(f"{self._where}: {error}") from error
+        if isinstance(error, ValueError):
+            raise StorageError(f"{self._where}: {_first_line(error)}") from error

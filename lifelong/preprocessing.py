@@ -1,0 +1,86 @@
+"""Image to network input and logits back to image size: one numpy implementation for all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lifelong.errors import ShapeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """How a network wants its pictures."""
+
+    height: int  # network input, pixels
+    width: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB, of values in 0 .. 1
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if not (8 <= self.height <= 8192 and 8 <= self.width <= 8192):
+            raise ShapeError(f"network input {self.height}x{self.width}: 8 to 8192 pixels a side")
+
+
+def network_input(image: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.float32]:
+    """Scale and normalise one picture.
+
+    Args:
+        image: (H, W, 3), uint8, RGB.
+
+    Returns:
+        (1, 3, how.height, how.width), float32.
+    """
+    scaled = np.asarray(
+        Image.fromarray(image).resize((how.width, how.height), Image.Resampling.BILINEAR),
+        dtype=np.float32,
+    )
+    mean = np.array(how.mean, dtype=np.float32) * 255.0
+    std = np.array(how.std, dtype=np.float32) * 255.0
+    return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1)[None])
+
+
+def network_target(mask: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.uint8]:
+    """Scale a mask of class ids to the network's input size, nearest neighbour.
+
+    Args:
+        mask: (H, W), uint8.
+
+    Returns:
+        (how.height, how.width), uint8.
+    """
+    scaled = Image.fromarray(mask).resize((how.width, how.height), Image.Resampling.NEAREST)
+    return np.asarray(scaled, dtype=np.uint8)
+
+
+def enlarged(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Bilinear resize of one (h, w) float32 plane to (height, width), pixel centres aligned."""
+    plane = Image.fromarray(values)
+    return np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+
+
+def mask_from_logits(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Class ids at image size from a network's logits, which may be smaller.
+
+    Args:
+        logits: (C, h, w), float32.
+
+    Returns:
+        (height, width), uint8: argmax of the bilinearly enlarged logits, lowest id on a tie.
+    """
+    best = enlarged(logits[0], height, width)
+    mask = np.zeros((height, width), dtype=np.uint8)
+    for class_id in range(1, logits.shape[0]):
+        plane = enlarged(logits[class_id], height, width)
+        better = plane > best
+        mask[better] = class_id
+        np.maximum(best, plane, out=best)
+    return mask
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the first axis; (C, h, w) float32 in and out, sums to 1 over C."""
+    shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
+    shares: NDArray[np.float32] = (shifted / shifted.sum(axis=0, keepdims=True)).astype(np.float32)
+    return shares

@@ -1,0 +1,64 @@
+"""`ModelVersion`, `EvaluationReport`, `GateDecision`: what is known of each trained model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lifelong.records.ids import RoundNumber, SampleId, VersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One trained model and where it came from."""
+
+    version_id: VersionId
+    parent: VersionId | None  # the incumbent it was trained from
+    round_number: RoundNumber  # 0: there before the first round
+    bundle_key: str
+    sha256: str  # of the bundle file
+    label_map_digest: str
+    network: str
+    strategy: str  # e.g. "replay+distillation"
+    weights_sha256: str  # of the weights alone: equal seed and data give an equal one
+    trained_on: tuple[SampleId, ...] = ()
+    replayed: tuple[SampleId, ...] = ()
+    seed: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """How one model does on one learning task's hold-out."""
+
+    miou: float  # mean over the classes present in the hold-out, 0 .. 1
+    pixel_accuracy: float  # 0 .. 1
+    iou: Mapping[str, float]  # by class name; absent classes are left out
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """How one model does on every hold-out."""
+
+    version_id: VersionId
+    tasks: Mapping[str, TaskResult]  # by learning task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateDecision:
+    """Accepted or refused, with every reason in words."""
+
+    version_id: VersionId
+    incumbent: VersionId | None
+    accepted: bool
+    reasons: tuple[str, ...]  # why it was refused; empty when accepted
+    notes: tuple[str, ...] = ()  # what was gained and lost, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """A candidate's whole examination: both reports and the decision, as the evaluator wrote it."""
+
+    round_number: RoundNumber
+    candidate: EvaluationReport
+    incumbent: EvaluationReport | None
+    decision: GateDecision

@@ -1,0 +1,136 @@
+"""`Frame` and `Prediction`, checked once at construction; JPEG and PNG to arrays and back."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lifelong.errors import ImageError, ShapeError
+from lifelong.records.ids import EdgeId, VersionId
+
+# A decompression bomb is a small file that unpacks to gigabytes; 100 megapixels is more than
+# any camera of an edge node delivers.
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One picture from a camera, in memory only.
+
+    Raises:
+        ShapeError: `image` is not (H, W, 3) uint8.
+    """
+
+    image: NDArray[np.uint8]  # (H, W, 3), RGB
+    edge_id: EdgeId
+    captured_at: datetime  # UTC
+    sequence: int = 0  # counts up on the device, also when its clock jumps
+    attributes: Mapping[str, str] = field(default_factory=dict)  # site, camera, condition …
+    encoded: bytes | None = None  # the camera's own JPEG or PNG, when there is one
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ShapeError(
+                f"Frame.image: expected uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a segmenter answers for one frame, in memory only.
+
+    Raises:
+        ShapeError: the arrays disagree with each other or with their types.
+    """
+
+    mask: NDArray[np.uint8]  # (H, W), class ids
+    confidence: NDArray[np.float32]  # (H, W), probability of the chosen class, 0 .. 1
+    entropy: NDArray[np.float32]  # (H, W), normalised, 0 = sure, 1 = uniform
+    margin: NDArray[np.float32]  # (H, W), best minus second best probability, 0 .. 1
+    version_id: VersionId
+
+    def __post_init__(self) -> None:
+        if self.mask.dtype != np.uint8 or self.mask.ndim != 2:
+            raise ShapeError(
+                f"Prediction.mask: expected uint8 (H, W), got {self.mask.dtype} {self.mask.shape}"
+            )
+        for name in ("confidence", "entropy", "margin"):
+            values = getattr(self, name)
+            if values.shape != self.mask.shape or values.dtype != np.float32:
+                raise ShapeError(
+                    f"Prediction.{name}: expected float32 {self.mask.shape}, "
+                    f"got {values.dtype} {values.shape}"
+                )
+
+
+def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG, BMP, TIFF or WebP image, turned upright by its EXIF orientation.
+
+    Returns:
+        (H, W, 3), uint8, RGB.
+
+    Raises:
+        ImageError: not an image, truncated, or larger than `MAX_PIXELS`; names `where`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{where}: {picture.width}x{picture.height} pixels is more than the "
+                    f"{MAX_PIXELS} that are read; scale the image down"
+                )
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{where}: not a readable image ({error})") from error
+
+
+def jpeg_from_image(image: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as JPEG without metadata."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def png_from_mask(mask: NDArray[np.uint8]) -> bytes:
+    """Encode (H, W) uint8 class ids as an 8-bit grey PNG.
+
+    Raises:
+        ShapeError: not uint8 (H, W).
+    """
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise ShapeError(f"a mask is uint8 (H, W), got {mask.dtype} {mask.shape}")
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode a PNG of class ids: 8-bit grey or palette, or 16-bit grey with values up to 255.
+
+    Returns:
+        (H, W), uint8.
+
+    Raises:
+        ImageError: not a PNG of class ids; names `where`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format != "PNG" or picture.width * picture.height > MAX_PIXELS:
+                raise ImageError(f"{where}: a mask is a PNG of at most {MAX_PIXELS} pixels")
+            if picture.mode not in {"L", "P", "I", "I;16"}:
+                raise ImageError(
+                    f"{where}: a mask holds one number a pixel (grey or palette PNG), "
+                    f"this one is {picture.mode}"
+                )
+            values = np.asarray(picture)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{where}: not a readable PNG mask ({error})") from error
+    if values.size and int(values.max()) > 255:
+        raise ImageError(f"{where}: class ids above 255 ({int(values.max())})")
+    return values.astype(np.uint8)

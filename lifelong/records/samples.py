@@ -1,0 +1,120 @@
+"""What happens to one picture: hard example, pre-annotation, annotation task, annotation, sample.
+
+Records carry storage keys, never arrays; `lifelong/records/wire.py` knows their JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId
+
+
+class Split(StrEnum):
+    """Whether a sample teaches or examines; it never changes sides."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardExample:
+    """A frame the edge model was unsure of, as it lies in storage."""
+
+    sample_id: SampleId
+    edge_id: EdgeId
+    captured_at: datetime  # UTC, by the device's clock
+    sequence: int  # counts up on the device; orders frames when clocks do not
+    version_id: VersionId  # the model that was unsure
+    score: float  # 0 (sure) .. 1 (no idea), by the policy named in `reasons`
+    reasons: tuple[str, ...]
+    image_key: str
+    image_sha256: str
+    mask_key: str  # the edge model's own answer
+    mask_sha256: str
+    height: int  # pixels
+    width: int  # pixels
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    # more than one number per frame, by name: mean entropy, mean margin, share under a threshold …
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionScore:
+    """How sure the draft is of one region."""
+
+    class_id: int
+    area: int  # pixels
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 inclusive, pixels
+    vote_share: float  # share of the region's pixels that voted for its class, 0 .. 1
+    score: float  # 0 .. 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreAnnotation:
+    """The machine's mask before a person saw it."""
+
+    sample_id: SampleId
+    round_number: RoundNumber
+    image_key: str
+    mask_key: str
+    height: int  # pixels
+    width: int  # pixels
+    score: float  # mean of the regions' scores by area, 0 .. 1
+    proposed_by: str  # mask proposer, e.g. "tiny"
+    labelled_by: str  # semantic labeler, e.g. "tiny_segformer"
+    regions: tuple[RegionScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationTask:
+    """A work item in Label Studio: which sample, which project, which task there."""
+
+    sample_id: SampleId
+    round_number: RoundNumber
+    project_id: int
+    task_id: int
+    draft_key: str  # "" when there is no draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What a person confirmed or corrected."""
+
+    sample_id: SampleId
+    round_number: RoundNumber
+    annotation_id: int
+    annotator: str
+    annotated_at: datetime  # UTC
+    mask_key: str
+    mask_sha256: str
+    agreement: float  # mIoU of the draft against this, 0 .. 1
+    changed_pixels: int
+    seconds: float | None = None  # Label Studio's lead time; None when it has none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A task that people decided not to annotate, or that is gone; it never trains anything."""
+
+    sample_id: SampleId
+    round_number: RoundNumber
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """An image with its confirmed mask: what training and hold-outs are made of."""
+
+    sample_id: SampleId
+    image_key: str
+    image_sha256: str
+    mask_key: str
+    mask_sha256: str
+    learning_task: str  # name of the condition, e.g. "night"
+    split: Split
+    round_number: RoundNumber  # 0: there before the first round
+    edge_id: EdgeId
+    annotator: str  # "" for samples that came with their labels
+    class_pixels: Mapping[int, int] = field(default_factory=dict)  # class id -> pixels

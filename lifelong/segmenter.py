@@ -1,0 +1,99 @@
+"""`OnnxSegmenter`: a bundle in, pictures to `Prediction`; the gate judges what the edge runs."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lifelong.errors import ModelLoadError, ModelOutputError
+from lifelong.model_bundle import ModelBundle
+from lifelong.preprocessing import enlarged, mask_from_logits, network_input, softmax
+from lifelong.records.pixels import Prediction
+from lifelong.uncertainty import entropy, margin
+
+PROVIDERS = ("CPUExecutionProvider",)
+
+
+class OnnxSegmenter:
+    """Runs a bundle's model; one object may be used by one thread at a time.
+
+    Raises:
+        ModelLoadError: ONNX Runtime refuses the model, or it is not (1, 3, h, w) -> (1, C, …).
+    """
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        *,
+        threads: int = 0,
+        providers: tuple[str, ...] = PROVIDERS,
+    ) -> None:
+        self.bundle = bundle
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # 0: ONNX Runtime's own choice
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.onnx, sess_options=options, providers=list(providers)
+            )
+        except Exception as error:  # ONNX Runtime raises its own types per error code
+            raise ModelLoadError(
+                f"version {bundle.version_id}: ONNX Runtime cannot load it ({error})"
+            ) from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) < 1:
+            raise ModelLoadError(
+                f"version {bundle.version_id}: expected one input and logits as first output, "
+                f"got {len(inputs)} inputs and {len(outputs)} outputs"
+            )
+        self._input_name, self._output_name = inputs[0].name, outputs[0].name
+
+    def logits(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's answer at its own resolution.
+
+        Args:
+            image: (H, W, 3), uint8, RGB, any size.
+
+        Returns:
+            (C, h, w), float32.
+
+        Raises:
+            ModelOutputError: NaN or infinite values, or another number of classes than promised.
+        """
+        manifest = self.bundle.manifest
+        batch = network_input(image, manifest.preprocessing)
+        try:
+            (answer,) = self._session.run([self._output_name], {self._input_name: batch})
+        except Exception as error:  # as above
+            raise ModelOutputError(f"version {self.bundle.version_id}: {error}") from error
+        expected = len(manifest.label_map)
+        if answer.ndim != 4 or answer.shape[:2] != (1, expected):
+            raise ModelOutputError(
+                f"version {self.bundle.version_id}: expected logits (1, {expected}, h, w), "
+                f"got {answer.shape}"
+            )
+        logits: NDArray[np.float32] = answer[0].astype(np.float32, copy=False)
+        if not np.isfinite(logits).all():
+            raise ModelOutputError(
+                f"version {self.bundle.version_id}: logits hold NaN or infinite values"
+            )
+        return logits
+
+    def segment(self, image: NDArray[np.uint8]) -> Prediction:
+        """Segment one picture at its own size.
+
+        Confidence, entropy and margin are computed at the network's resolution and enlarged.
+
+        Raises:
+            ModelOutputError: as `logits`.
+        """
+        logits = self.logits(image)
+        height, width = image.shape[:2]
+        probabilities = softmax(logits)
+        return Prediction(
+            mask=mask_from_logits(logits, height, width),
+            confidence=enlarged(probabilities.max(axis=0), height, width),
+            entropy=enlarged(entropy(probabilities), height, width),
+            margin=enlarged(margin(probabilities), height, width),
+            version_id=self.bundle.version_id,
+        )

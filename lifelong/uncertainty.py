@@ -1,0 +1,45 @@
+"""How unsure is a prediction: entropy, margin, least confidence per pixel."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalised entropy per pixel: -Σ p ln p / ln C, with 0 ln 0 = 0 (Shannon 1948).
+
+    Args:
+        probabilities: (C, H, W), float32, sums to 1 over C.
+
+    Returns:
+        (H, W), float32, 0 = certain, 1 = uniform; 0 everywhere for a single class.
+    """
+    classes = probabilities.shape[0]
+    if classes < 2:
+        return np.zeros(probabilities.shape[1:], dtype=np.float32)
+    # x ln x tends to 0; a floor far below float32's smallest step keeps the logarithm finite.
+    terms = probabilities * np.log(np.maximum(probabilities, np.float32(1e-38)))
+    values = -terms.sum(axis=0) / np.float32(np.log(classes))
+    clipped: NDArray[np.float32] = np.clip(values, 0.0, 1.0).astype(np.float32)
+    return clipped
+
+
+def margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Best minus second best probability per pixel.
+
+    Args:
+        probabilities: (C, H, W), float32, sums to 1 over C.
+
+    Returns:
+        (H, W), float32, 0 = undecided, 1 = certain; 1 everywhere for a single class.
+    """
+    if probabilities.shape[0] < 2:
+        return np.ones(probabilities.shape[1:], dtype=np.float32)
+    top = np.partition(probabilities, -2, axis=0)[-2:]
+    difference: NDArray[np.float32] = (top[1] - top[0]).astype(np.float32)
+    return difference
+
+
+def least_confidence(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One minus the best probability per pixel: (C, H, W) float32 to (H, W) float32."""
+    doubt: NDArray[np.float32] = (1.0 - probabilities.max(axis=0)).astype(np.float32)
+    return doubt
