@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lifelong.records.ids import RoundNumber, SampleId, VersionId
 
@@ -62,3 +63,17 @@ class Examination:
     candidate: EvaluationReport
     incumbent: EvaluationReport | None
     decision: GateDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What edges should run: `releases/current.json`, and its history `releases/{number}.json`."""
+
+    number: int  # 1, 2, 3 … counts releases and roll-backs
+    version_id: VersionId
+    bundle_key: str
+    sha256: str  # of the bundle file
+    label_map_digest: str
+    round_number: RoundNumber
+    released_at: datetime  # UTC
+    why: str  # "round 3 accepted", "rolled back by operator" …

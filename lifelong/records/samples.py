@@ -65,6 +65,7 @@ class PreAnnotation:
     proposed_by: str  # mask proposer, e.g. "tiny"
     labelled_by: str  # semantic labeler, e.g. "tiny_segformer"
     regions: tuple[RegionScore, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)  # of the hard example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
