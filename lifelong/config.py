@@ -190,6 +190,13 @@ class JobSection(Section):
 
     dataset_path: Path = Path("dataset")  # folder of the Dataset's index file and its pictures
     index: str = "index.txt"
+    # Of a round's annotations, how many train; the rest examine. The same number as the
+    # manifest's trainProb, since Sedna cuts the index by that.
+    train_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    # A report within the first seconds of a pod's life, or just before its end, is lost by
+    # Sedna's own status writes; `cornerloop job run` sets both to 0.
+    report_not_before_seconds: Seconds = 15.0
+    linger_seconds: Seconds = 20.0
 
 
 class WebSection(Section):

@@ -66,6 +66,14 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFailure:
+    """Why a round's training could not be carried out; its samples wait for the next round."""
+
+    round_number: RoundNumber
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """What edges should run: `releases/current.json`, and its history `releases/{number}.json`."""
 

@@ -29,7 +29,12 @@ def to_json(record: object) -> bytes:
     kind = type(record)
     body = _adapter(kind).dump_python(record, mode="json")
     envelope = {"schema": SCHEMA, "kind": kind.__name__, "record": body}
-    return json.dumps(envelope, ensure_ascii=False, sort_keys=True, indent=1).encode()
+    return dumps(envelope)
+
+
+def dumps(value: object) -> bytes:
+    """JSON-ready values as UTF-8 with sorted keys: equal values give equal bytes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
 
 
 def from_json(kind: type[T], data: bytes, where: str) -> T:

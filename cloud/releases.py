@@ -1,0 +1,124 @@
+"""Publish a bundle, move the pointer, roll back.
+
+`releases/{number}.json` is written once, by put-if-absent; `releases/current.json` is a copy of
+the newest one, for edges that poll a single key. The history decides: when the two disagree
+(a crash in between), the next look mends the pointer.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
+from lifelong.links.journal import Journal
+from lifelong.links.storage import Storage
+from lifelong.model_bundle import ModelBundle, read_bundle
+from lifelong.records.ids import RoundNumber, VersionId
+from lifelong.records.model_versions import Release
+from lifelong.records.wire import from_json, to_json
+
+CURRENT = "releases/current.json"
+
+
+def bundle_key(version_id: VersionId) -> str:
+    """Where a version's bundle lies."""
+    return f"models/{version_id}.bundle"
+
+
+def weights_key(version_id: VersionId) -> str:
+    """Where a version's weights lie, for training on."""
+    return f"models/{version_id}.safetensors"
+
+
+class Releases:
+    """The history of what edges were told to run."""
+
+    def __init__(self, storage: Storage, journal: Journal, now: Callable[[], datetime]) -> None:
+        self._storage = storage
+        self._journal = journal
+        self._now = now
+
+    def history(self) -> list[Release]:
+        """All releases, oldest first."""
+        return [
+            from_json(Release, self._storage.get(key), key)
+            for key in self._storage.keys("releases")
+            if key != CURRENT
+        ]
+
+    def current(self) -> Release | None:
+        """The newest release; None before the first one."""
+        keys = [key for key in self._storage.keys("releases") if key != CURRENT]
+        return from_json(Release, self._storage.get(keys[-1]), keys[-1]) if keys else None
+
+    def incumbent(self) -> ModelBundle | None:
+        """The released bundle, verified."""
+        release = self.current()
+        return self.bundle(release.version_id) if release else None
+
+    def bundle(self, version_id: VersionId) -> ModelBundle:
+        """A version's bundle, verified.
+
+        Raises:
+            RecordError: there is no such version, or its bundle is damaged.
+        """
+        key = bundle_key(version_id)
+        try:
+            bundle = read_bundle(self._storage.get(key), key)
+        except ObjectNotFoundError as error:
+            raise RecordError(f"no bundle of version {version_id!r} in storage") from error
+        if bundle.version_id != version_id:
+            raise RecordError(f"{key}: holds version {bundle.version_id}")
+        return bundle
+
+    def publish(self, version_id: VersionId, round_number: RoundNumber, why: str) -> Release:
+        """Make a version the current release; repeating the last call changes nothing.
+
+        Raises:
+            RecordError: its bundle is missing or damaged; the pointer stays where it is.
+        """
+        bundle = self.bundle(version_id)
+        while True:
+            last = self.current()
+            if last and last.version_id == version_id and last.round_number == round_number:
+                self._point_at(last)
+                return last
+            release = Release(
+                number=(last.number if last else 0) + 1,
+                version_id=version_id,
+                bundle_key=bundle_key(version_id),
+                sha256=bundle.sha256,
+                label_map_digest=bundle.manifest.label_map.digest,
+                round_number=round_number,
+                released_at=self._now(),
+                why=why,
+            )
+            try:
+                self._storage.put_if_absent(f"releases/{release.number:06d}.json", to_json(release))
+            except ObjectExistsError:
+                continue
+            self._point_at(release)
+            self._journal.event(
+                "release.published", version_id=version_id, number=release.number, why=why
+            )
+            return release
+
+    def roll_back(self, version_id: VersionId, who: str) -> Release:
+        """Make an earlier version current again, as a new entry of the history.
+
+        Raises:
+            RecordError: the version was never released.
+        """
+        earlier = [release for release in self.history() if release.version_id == version_id]
+        if not earlier:
+            known = ", ".join(dict.fromkeys(r.version_id for r in self.history())) or "none"
+            raise RecordError(f"version {version_id!r} was never released; released: {known}")
+        return self.publish(version_id, earlier[-1].round_number, f"rolled back by {who}")
+
+    def _point_at(self, release: Release) -> None:
+        wanted = to_json(release)
+        try:
+            if self._storage.get(CURRENT) == wanted:
+                return
+        except ObjectNotFoundError:
+            pass
+        self._storage.put(CURRENT, wanted)

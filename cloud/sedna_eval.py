@@ -1,0 +1,121 @@
+"""Sedna eval worker: candidate against incumbent on fixed hold-outs; needs no torch.
+
+A refused candidate is reported as completed without a model: that is how Sedna is told to
+keep what is deployed.
+"""
+
+import logging
+
+from lifelong.evaluation import Holdouts, evaluate, holdouts_of_samples, read_holdouts
+from lifelong.gate import decide
+
+from cloud.releases import Releases
+from cloud.worker_files import read_model, write_output
+from lifelong.config import Config
+from lifelong.errors import LifelongError, SednaError
+from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.journal import Journal, utc_now
+from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
+from lifelong.links.storage import Storage
+from lifelong.model_bundle import ModelBundle, read_bundle
+from lifelong.records.model_versions import EvaluationReport, Examination
+from lifelong.records.samples import Split
+from lifelong.segmenter import OnnxSegmenter
+
+logger = logging.getLogger(__name__)
+
+
+def eval_worker(
+    environment: WorkerEnvironment, config: Config, storage: Storage, reporter: JobReporter
+) -> None:
+    """Judge the candidate, record the verdict, report it; a failure is reported, not raised."""
+    journal = Journal(config.journal_path, "eval-worker")
+    try:
+        bundle = _one_bundle(environment)
+        examination = examine(bundle, config, storage, journal)
+    except LifelongError as error:
+        if error.retryable:
+            raise
+        logger.error("evaluation failed: %s", error)
+        journal.event("evaluation.failed", reason=str(error))
+        reporter.failed()
+        return
+    decision = examination.decision
+    if not decision.accepted:
+        journal.event("gate.refused", version_id=bundle.version_id, reasons=list(decision.reasons))
+        reporter.completed(None)
+        return
+    journal.event("gate.accepted", version_id=bundle.version_id, notes=list(decision.notes))
+    url = write_output(environment.output_url, bundle.to_bytes())
+    reporter.completed(
+        ReportedModel(
+            url=url,
+            metrics={"mIoU": _mean_miou(examination.candidate)},
+            # Without these two the Global Manager resets status.knowledgeBase to zeros.
+            current_metric={
+                task: {"mIoU": result.miou} for task, result in examination.candidate.tasks.items()
+            },
+            classes=bundle.manifest.label_map.names,
+        )
+    )
+
+
+def examine(
+    candidate: ModelBundle, config: Config, storage: Storage, journal: Journal
+) -> Examination:
+    """Both reports and the decision, recorded once; repeating it answers the recorded one."""
+    kb = KnowledgeBase(storage)
+    if known := kb.examinations.get(candidate.version_id):
+        return known
+    releases = Releases(storage, journal, utc_now)
+    incumbent = releases.incumbent()
+    holdouts = _holdouts(config, kb, storage)
+    candidate_report = _report(candidate, holdouts)
+    incumbent_report = _report(incumbent, holdouts) if incumbent else None
+    # The gate weighs the conditions that either model was trained for; hold-outs of conditions
+    # that nobody has met yet are measured and shown, but decide nothing.
+    earlier = kb.tasks_learned_by(incumbent.version_id if incumbent else None)
+    known_tasks = kb.tasks_learned_by(candidate.version_id) or list(holdouts)
+    examination = Examination(
+        round_number=candidate.manifest.round_number,
+        candidate=candidate_report,
+        incumbent=incumbent_report,
+        decision=decide(
+            only(candidate_report, known_tasks),
+            only(incumbent_report, known_tasks) if incumbent_report else None,
+            config.gate,
+            earlier=earlier,
+        ),
+    )
+    kb.add([examination], why=f"round {candidate.manifest.round_number}: examined")
+    return examination
+
+
+def only(report: EvaluationReport, tasks: list[str]) -> EvaluationReport:
+    """A report cut down to some learning tasks."""
+    kept = {task: result for task, result in report.tasks.items() if task in tasks}
+    return EvaluationReport(version_id=report.version_id, tasks=kept)
+
+
+def _report(bundle: ModelBundle, holdouts: Holdouts) -> EvaluationReport:
+    return evaluate(OnnxSegmenter(bundle), holdouts, bundle.manifest.label_map)
+
+
+def _holdouts(config: Config, kb: KnowledgeBase, storage: Storage) -> Holdouts:
+    """Fixed hold-outs from the folder; samples held back by rounds examine the other tasks."""
+    fixed: Holdouts = read_holdouts(config.holdouts) if config.holdouts else {}
+    held_back = [s for s in kb.samples.values() if s.split is Split.EVAL]
+    own = [s for s in held_back if s.learning_task not in fixed]
+    return {**holdouts_of_samples(own, storage), **fixed}
+
+
+def _one_bundle(environment: WorkerEnvironment) -> ModelBundle:
+    if len(environment.model_urls) != 1:
+        raise SednaError(f"expected one model to judge, got {len(environment.model_urls)}")
+    url = environment.model_urls[0]
+    return read_bundle(read_model(url), url)
+
+
+def _mean_miou(report: EvaluationReport) -> float:
+    values = [result.miou for result in report.tasks.values()]
+    return sum(values) / len(values) if values else 0.0

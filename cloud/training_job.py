@@ -1,0 +1,139 @@
+"""The service's side of a training job: hand samples over, then observe what workers wrote.
+
+Whether Sedna or `cornerloop job run` starts the workers makes no difference here: samples go
+into the knowledge base and as lines into the Dataset's index, which triggers the job; models
+and verdicts come back through the knowledge base.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from lifelong.learning_tasks import task_name
+
+from lifelong.config import JobSection
+from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.journal import Journal
+from lifelong.links.storage import Storage
+from lifelong.records.ids import RoundNumber, SampleId, VersionId
+from lifelong.records.model_versions import Examination
+from lifelong.records.pixels import mask_from_png
+from lifelong.records.rounds import Round
+from lifelong.records.samples import Annotation, HardExample, Sample, Split
+
+
+class TrainingJob:
+    """Implements the loop's `Job` port over storage and the Dataset's folder."""
+
+    def __init__(
+        self, storage: Storage, kb: KnowledgeBase, section: JobSection, journal: Journal
+    ) -> None:
+        self._storage = storage
+        self._kb = kb
+        self._section = section
+        self._journal = journal
+
+    def hand_over(self, round_: Round) -> None:
+        """Make a round's annotations samples and append each once to the Dataset's index."""
+        samples = self._samples(round_)
+        if self._kb.add(samples, why=f"round {round_.number}: annotations"):
+            self._journal.event(
+                "samples.added",
+                round=round_.number,
+                train=sum(s.split is Split.TRAIN for s in samples),
+                eval=sum(s.split is Split.EVAL for s in samples),
+            )
+        append_to_index(self._storage, self._section.dataset_path, self._section.index, samples)
+
+    def candidate(self, number: RoundNumber) -> VersionId | None:
+        """The model that a round trained; None while it has none."""
+        self._kb.refresh()
+        version = self._kb.candidate_of(number)
+        return version.version_id if version else None
+
+    def failure(self, number: RoundNumber) -> str:
+        """Why a round's training failed; empty while it has not."""
+        self._kb.refresh()
+        failure = self._kb.failures.get(number)
+        return failure.reason if failure else ""
+
+    def examination(self, version_id: VersionId) -> Examination | None:
+        """What the gate said; None while it has not."""
+        self._kb.refresh()
+        return self._kb.examinations.get(version_id)
+
+    def _samples(self, round_: Round) -> list[Sample]:
+        """A round's samples in index order, the first share of them to train on.
+
+        The cut is Sedna's: of n new lines the first int(trainProb · n) train, the rest examine.
+        """
+        examples: Mapping[SampleId, HardExample] = {e.sample_id: e for e in round_.examples}
+        ordered = sorted(round_.annotations, key=lambda a: a.sample_id)
+        train = int(self._section.train_share * len(ordered))
+        return [
+            self._sample(
+                annotation,
+                examples[annotation.sample_id],
+                Split.TRAIN if position < train else Split.EVAL,
+            )
+            for position, annotation in enumerate(ordered)
+        ]
+
+    def _sample(self, annotation: Annotation, example: HardExample, split: Split) -> Sample:
+        data = self._storage.get(annotation.mask_key, sha256=annotation.mask_sha256)
+        mask = mask_from_png(data, annotation.mask_key)
+        ids, counts = np.unique(mask, return_counts=True)
+        return Sample(
+            sample_id=annotation.sample_id,
+            image_key=example.image_key,
+            image_sha256=example.image_sha256,
+            mask_key=annotation.mask_key,
+            mask_sha256=annotation.mask_sha256,
+            learning_task=task_name(example.attributes),
+            split=split,
+            round_number=annotation.round_number,
+            edge_id=example.edge_id,
+            annotator=annotation.annotator,
+            class_pixels={int(i): int(n) for i, n in zip(ids, counts, strict=True)},
+        )
+
+
+def append_to_index(storage: Storage, folder: Path, index: str, samples: list[Sample]) -> int:
+    """Append `images/… masks/…` lines to a Dataset's txt index, each sample once.
+
+    Pictures lie there before their line does, and all lines go in one write: a reader never
+    meets a line whose files are missing. Training lines come first, as Sedna cuts them.
+
+    Returns:
+        How many lines were new.
+    """
+    path = folder / index
+    folder.mkdir(parents=True, exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = set(text.splitlines())
+    lines: list[str] = []
+    for sample in samples:
+        image, mask = f"images/{sample.sample_id}.jpg", f"masks/{sample.sample_id}.png"
+        if f"{image} {mask}" in known:
+            continue
+        _write_once(folder / image, storage.get(sample.image_key, sha256=sample.image_sha256))
+        _write_once(folder / mask, storage.get(sample.mask_key, sha256=sample.mask_sha256))
+        lines.append(f"{image} {mask}\n")
+    if lines:
+        # A line torn by a crash is ended first; its sample is written again, whole.
+        block = ("" if text.endswith("\n") or not text else "\n") + "".join(lines)
+        with path.open("ab") as handle:
+            handle.write(block.encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+    return len(lines)
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_bytes() == data:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
