@@ -1,0 +1,156 @@
+"""The edge's composition root: a configuration to a node that is ready to run."""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge.errands import Errand
+from edge.frame_sources import FolderFrames
+from edge.health import Health
+from edge.model_slot import Load, ModelSlot
+from edge.model_updates import ModelUpdates
+from edge.node import EdgeNode, FrameSource, Judge
+from edge.outbox import Outbox
+from edge.seen_frames import SeenFrames
+from edge.stop import Stop
+from edge.uploader import Uploader
+from edge.video_sources import CameraFrames, VideoFrames
+from lifelong.config import CameraSource, Config, EdgeSection, FolderSource, load_label_map
+from lifelong.errors import ConfigError
+from lifelong.hard_examples import Verdict, judge
+from lifelong.links.journal import Journal
+from lifelong.links.storage import Storage, open_storage
+from lifelong.model_bundle import ModelBundle
+from lifelong.records.ids import edge_id
+from lifelong.records.label_map import LabelMap
+from lifelong.records.pixels import Prediction
+from lifelong.segmenter import OnnxSegmenter
+
+
+def build_node(
+    config: Config,
+    stop: Stop,
+    *,
+    storage: Storage | None = None,
+    replay: bool = False,
+    inline: bool = False,
+) -> EdgeNode:
+    """Everything a node needs, wired together; takes the lock on its state.
+
+    Args:
+        storage: in place of the one the configuration names, for tests.
+        replay: process frames that were processed before.
+        inline: upload and fetch between frames instead of beside them, for tests and replays.
+
+    Raises:
+        ConfigError: a section or class is missing, a folder cannot be written, or another process
+            runs with the same state.
+    """
+    edge = edge_section(config)
+    state = edge.state_path
+    lock_state(state)
+    label_map = load_label_map(config)
+    journal = Journal(state / "journal", edge.id)
+    store = storage or open_storage(config.storage)
+    outbox = Outbox(edge.outbox, journal)
+    updates = ModelUpdates(store, state / "models", label_map.digest, journal)
+    return EdgeNode(
+        source=_source(edge, journal, stop, replay=replay),
+        slot=ModelSlot(
+            updates,
+            loader(edge),
+            journal,
+            Errand("model updates", inline=inline),
+            poll_seconds=edge.release_poll_seconds,
+            canary_frames=edge.canary_frames,
+        ),
+        judge=_judge(edge, label_map),
+        seed=edge.hard_examples.seed,
+        outbox=outbox,
+        uploader=Uploader(outbox, store, journal, Errand("uploads", inline=inline)),
+        journal=journal,
+        health=Health(state / "health.json"),
+        stop=stop,
+    )
+
+
+def edge_section(config: Config) -> EdgeSection:
+    """The section of this node, its id checked.
+
+    Raises:
+        ConfigError: there is none, or the id cannot be part of a storage key.
+    """
+    if config.edge is None:
+        raise ConfigError("edge: the section is missing; an edge node needs at least edge.source")
+    try:
+        edge_id(config.edge.id)
+    except ValueError as error:
+        raise ConfigError(f"edge.id: {error}") from error
+    return config.edge
+
+
+def loader(edge: EdgeSection) -> Load:
+    """How this node loads a bundle."""
+
+    def load(bundle: ModelBundle) -> OnnxSegmenter:
+        return OnnxSegmenter(bundle, threads=edge.threads)
+
+    return load
+
+
+def lock_state(folder: Path) -> None:
+    """Take this node's state for this process; the lock ends with the process, however it ends.
+
+    Raises:
+        ConfigError: another process has it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(
+            f"edge.state_path: {folder} cannot be written ({error.strerror}); name another folder"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise ConfigError(
+            f"edge.state_path: another process runs with {folder}; stop it, or give this node "
+            "a state_path and an outbox of its own"
+        ) from error
+
+
+def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) -> FrameSource:
+    seen = SeenFrames(edge.state_path / "frames.jsonl")
+    common: dict[str, Any] = {
+        "edge_id": edge_id(edge.id),
+        "attributes": edge.attributes,
+        "seen": seen,
+    }
+    source = edge.source
+    if isinstance(source, FolderSource):
+        return FolderFrames(source, journal=journal, wait=stop.wait, again=replay, **common)
+    if isinstance(source, CameraSource):
+        return CameraFrames(source, journal=journal, wait=stop.wait, **common)
+    return VideoFrames(source, again=replay, **common)
+
+
+def _judge(edge: EdgeSection, label_map: LabelMap) -> Judge:
+    section = edge.hard_examples
+    background = section.background
+    if background is not None and background not in label_map:
+        raise ConfigError(
+            f"edge.hard_examples.background: no class {background!r}; "
+            f"the label map has: {', '.join(label_map.names)}"
+        )
+    background_id = None if background is None else label_map.id_of(background)
+
+    def judged(
+        prediction: Prediction, quantiles: Mapping[str, Mapping[str, float]], draw: float, /
+    ) -> Verdict:
+        return judge(prediction, section, quantiles, draw, background_id=background_id)
+
+    return judged

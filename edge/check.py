@@ -1,0 +1,73 @@
+"""`cornerloop-edge check`: can this node do its work? One finding a line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edge.assembly import edge_section, loader
+from edge.model_slot import warm_up
+from edge.model_updates import POINTER_KEY, fetched
+from lifelong.config import Config, FolderSource, VideoSource, load_label_map
+from lifelong.errors import LifelongError
+from lifelong.links.storage import open_storage
+from lifelong.model_bundle import ModelBundle
+from lifelong.records.model_versions import Release
+from lifelong.records.wire import from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    is_good: bool
+    subject: str  # config, source, storage, model, segmentation
+    text: str
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Look at everything the node needs, without changing anything; later steps may need earlier
+    ones, so looking ends at the first that makes the rest pointless."""
+    try:
+        edge = edge_section(config)
+        label_map = load_label_map(config)
+        yield _good("config", f"node {edge.id}, {len(label_map)} classes ({label_map.digest})")
+    except LifelongError as error:
+        yield _bad("config", error)
+        return
+    if isinstance(edge.source, FolderSource | VideoSource) and not edge.source.path.exists():
+        yield _bad("source", f"{edge.source.path} does not exist; create it or correct edge.source")
+    else:
+        yield _good("source", edge.source.type)
+    try:
+        storage = open_storage(config.storage)
+        pointer = storage.get(POINTER_KEY) if storage.exists(POINTER_KEY) else None
+        yield _good("storage", f"{storage.url} answers")
+    except LifelongError as error:
+        yield _bad("storage", error)
+        return
+    if pointer is None:
+        yield _bad("model", "none is released yet; `run` will wait for one")
+        return
+    try:
+        release = from_json(Release, pointer, POINTER_KEY)
+        bundle = fetched(storage, release, label_map.digest)
+        yield _good("model", f"version {bundle.version_id}, {len(bundle.onnx) / 2**20:.1f} MiB")
+        yield _segmentation(bundle, config)
+    except LifelongError as error:
+        yield _bad("model", error)
+
+
+def _segmentation(bundle: ModelBundle, config: Config) -> Finding:
+    try:
+        warm_up(loader(edge_section(config))(bundle), bundle)
+    except LifelongError as error:
+        return _bad("segmentation", error)
+    how = bundle.manifest.preprocessing
+    return _good("segmentation", f"a grey {how.width}x{how.height} image was answered")
+
+
+def _good(subject: str, text: str) -> Finding:
+    return Finding(is_good=True, subject=subject, text=text)
+
+
+def _bad(subject: str, text: object) -> Finding:
+    return Finding(is_good=False, subject=subject, text=" ".join(str(text).split()))

@@ -1,0 +1,96 @@
+"""The liveness file: what a probe, or a person with `cat`, learns about this node."""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from edge.durable_files import write_whole
+from lifelong.links.journal import utc_now
+
+logger = logging.getLogger(__name__)
+
+FPS_WINDOW_S = 10.0
+TIMINGS_KEPT = 1000
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Counts since the start and what is so at the moment; the content of `health.json`."""
+
+    version: str | None = None  # of the running model
+    frames: int = 0
+    frames_failed: int = 0
+    frames_unreadable: int = 0
+    hard_examples: int = 0
+    outbox_examples: int = 0
+    outbox_bytes: int = 0
+    uploaded: int = 0
+    swaps: int = 0
+    source_exhausted: bool = False
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class Health:
+    """Counts frames and writes `health.json`, whole, at most once a second.
+
+    A full disk stops neither counting nor the node; the file then grows old, which is what a
+    probe looks at.
+    """
+
+    path: Path
+    every_s: float = 1.0
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = utc_now
+    vitals: Vitals = field(default_factory=Vitals)
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=TIMINGS_KEPT))
+    _moments: deque[float] = field(default_factory=deque)
+    _written_at: float | None = None
+
+    def frame_took(self, seconds: float) -> None:
+        """A frame was segmented and judged in so many seconds."""
+        self.vitals.frames += 1
+        self._seconds.append(seconds)
+        self._moments.append(self.clock())
+
+    @property
+    def fps(self) -> float:
+        """Frames a second over the last ten seconds."""
+        now = self.clock()
+        while self._moments and self._moments[0] < now - FPS_WINDOW_S:
+            self._moments.popleft()
+        if len(self._moments) < 2:
+            return 0.0
+        return (len(self._moments) - 1) / max(now - self._moments[0], 1e-9)
+
+    def quantile_ms(self, share: float) -> float:
+        """The time in ms that `share` of the last frames stayed within; nearest rank."""
+        if not self._seconds:
+            return 0.0
+        ranked = sorted(self._seconds)
+        return 1000.0 * ranked[min(int(share * len(ranked)), len(ranked) - 1)]
+
+    def beat(self, *, at_once: bool = False) -> None:
+        """Write the file if the last writing is a second ago, or `at_once`."""
+        now = self.clock()
+        if not at_once and self._written_at is not None and now - self._written_at < self.every_s:
+            return
+        self._written_at = now
+        content = {
+            "schema": 1,
+            "at": self.now().isoformat(),
+            **asdict(self.vitals),
+            "fps": round(self.fps, 2),
+            "p50_ms": round(self.quantile_ms(0.50), 3),
+            "p99_ms": round(self.quantile_ms(0.99), 3),
+        }
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(content, indent=1).encode())
+        except OSError as error:
+            logger.warning("cannot write %s: %s", self.path, error)

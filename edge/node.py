@@ -1,0 +1,146 @@
+"""The edge main path: frame, segment, judge, keep, upload, swap."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.health import Health
+from edge.model_slot import ModelSlot
+from edge.outbox import Outbox
+from edge.stop import Stop
+from edge.uploader import Uploader
+from lifelong.errors import LifelongError
+from lifelong.hard_examples import Verdict
+from lifelong.links.journal import Journal
+from lifelong.records.pixels import Frame, Prediction
+
+logger = logging.getLogger(__name__)
+
+MODEL_WAIT_S = 0.2  # between two looks for the first model
+FINISH_S = 10.0  # for the last uploads
+
+
+class FrameSource(Protocol):
+    """Where frames come from; None means "nothing new for now"."""
+
+    unreadable: int
+
+    def __iter__(self) -> Iterator[Frame | None]: ...
+
+    def remember(self, frame: Frame) -> None: ...
+
+
+class Judge(Protocol):
+    """Hard example mining with the node's settings."""
+
+    def __call__(
+        self, prediction: Prediction, quantiles: Mapping[str, Mapping[str, float]], draw: float, /
+    ) -> Verdict: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class EdgeNode:
+    """What runs on the box."""
+
+    source: FrameSource
+    slot: ModelSlot
+    judge: Judge
+    seed: int  # of the random choices
+    outbox: Outbox
+    uploader: Uploader
+    journal: Journal
+    health: Health
+    stop: Stop
+
+    def see(self, frame: Frame) -> Prediction:
+        """Segment one frame; keep it if the model was unsure.
+
+        Raises:
+            ModelError: no model can answer this frame.
+        """
+        began = time.perf_counter()
+        prediction = self.slot.segment(frame)
+        verdict = self.judge(prediction, self.slot.score_quantiles, draw(self.seed, frame))
+        if verdict.is_hard:
+            self._keep(frame, prediction, verdict)
+        self.health.frame_took(time.perf_counter() - began)
+        return prediction
+
+    def run(self) -> None:
+        """Process frames until the source ends or somebody asks to stop; no frame is cut.
+
+        Without a model no frame is taken: the first release is waited for.
+        """
+        self.slot.start()
+        self._await_model()
+        if not self.stop.is_requested():
+            for frame in self.source:
+                if frame is not None:
+                    self._see_and_remember(frame)
+                self.uploader.drain()  # returns at once when the link is down or nothing waits
+                self.slot.refresh()  # swaps the model between frames, never inside one
+                self._tell()
+                if self.stop.is_requested():
+                    break
+            else:
+                self.health.vitals.source_exhausted = True
+        self.finish()
+
+    def finish(self) -> None:
+        """Deliver what can still be delivered, and say how things stand."""
+        if not self.uploader.finish(FINISH_S):
+            logger.warning("%d hard examples stay in the outbox", len(self.outbox))
+        self._tell(at_once=True)
+
+    def _await_model(self) -> None:
+        while self.slot.version_id is None and not self.stop.is_requested():
+            self.slot.refresh()
+            self.uploader.drain()
+            self._tell()
+            if self.slot.version_id is None:
+                self.stop.wait(MODEL_WAIT_S)
+
+    def _see_and_remember(self, frame: Frame) -> None:
+        try:
+            self.see(frame)
+        except LifelongError as error:
+            # One frame that no model can answer must neither stop the node nor come for ever.
+            self.health.vitals.frames_failed += 1
+            self.health.vitals.last_error = str(error)
+            logger.warning("frame %d failed: %s", frame.sequence, error)
+        self.source.remember(frame)  # after the outbox has it: a kill in between repeats, not loses
+
+    def _keep(self, frame: Frame, prediction: Prediction, verdict: Verdict) -> None:
+        example = self.outbox.put(frame, prediction, verdict)
+        if example is None:
+            return
+        self.health.vitals.hard_examples += 1
+        logger.info("kept %s: %s", example.sample_id, "; ".join(verdict.reasons))
+        self.journal.event(
+            "hard_example.kept",
+            sample_id=example.sample_id,
+            sequence=frame.sequence,
+            score=verdict.score,
+            reasons=list(verdict.reasons),
+            version_id=prediction.version_id,
+            scores=dict(verdict.scores),
+        )
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        self.outbox.expire()
+        vitals = self.health.vitals
+        vitals.version = self.slot.version_id
+        vitals.frames_unreadable = self.source.unreadable
+        vitals.outbox_examples, vitals.outbox_bytes = len(self.outbox), self.outbox.size
+        vitals.uploaded, vitals.swaps = self.uploader.uploaded, self.slot.swaps
+        vitals.last_error = self.uploader.last_error or self.slot.last_error or vitals.last_error
+        self.health.beat(at_once=at_once)
+
+
+def draw(seed: int, frame: Frame) -> float:
+    """A number in [0, 1) that is the same whenever this frame is seen, also after a restart."""
+    digest = hashlib.sha256(f"{seed}:{frame.edge_id}:{frame.sequence}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
