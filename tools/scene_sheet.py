@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cloud.demo.scene_weather import CONDITIONS
-from cloud.demo.scenes import draw_scene
+from cloud.demo.scenes import CONDITIONS, draw_scene
 from lifelong.records.label_map import CITYSCAPES
 
 
@@ -32,8 +31,8 @@ def _small(picture: np.ndarray, height: int, width: int, how: int) -> np.ndarray
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/scenes.png")
     seeds = [int(text) for text in sys.argv[2:]] or [3, 11, 24]
-    # 96 colours keep the sheet small enough for a repository.
-    sheet(seeds).quantize(96, method=Image.Quantize.MEDIANCUT).save(out, optimize=True)
+    # A palette keeps the sheet small enough for a repository.
+    sheet(seeds).quantize(240, method=Image.Quantize.MEDIANCUT).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,11 @@ class Camera:
     def project(self, points: object) -> NDArray[np.int32]:
         """(..., 3) world points to (..., 2) whole pixels; Z must be positive."""
         world = np.asarray(points, dtype=np.float64)
-        scale = self.focal_px / world[..., 2]
-        pixels = np.empty((*world.shape[:-1], 2))
-        pixels[..., 0] = self.centre_px + scale * world[..., 0]
-        pixels[..., 1] = self.horizon_px + scale * (self.height_m - world[..., 1])
-        return np.clip(np.rint(pixels), -8000, 8000).astype(np.int32)
+        scale = self.focal_px / world[..., 2:]
+        middle = (self.centre_px, self.horizon_px + 0.0)
+        pixels = np.rint(scale * (world[..., :2] * (1, -1) + (0, self.height_m)) + middle)
+        np.minimum(np.maximum(pixels, -8000.0, out=pixels), 8000.0, out=pixels)
+        return pixels.astype(np.int32)
 
     def scale_at(self, depth_m: float) -> float:
         """Pixels in a metre at that depth."""
@@ -121,23 +121,24 @@ class Canvas:
         """Everything drawn so far as arrays."""
         height, width = self.instance.shape
         camera = self.camera
-        mask = np.array(self._classes, dtype=np.uint8)[self.instance]
-        depth = np.array(self._depths, dtype=np.float32)[self.instance]
-        plane = np.array(self._planes, dtype=np.float32)[self.instance]
-        columns = np.abs(np.arange(width, dtype=np.float32) - camera.centre_px)
-        along = np.minimum(camera.focal_px * plane / np.maximum(columns, 1.0), FAR_M)
+        mask = np.array(self._classes, dtype=np.uint8).take(self.instance)
+        depth = np.array(self._depths, dtype=np.float32).take(self.instance)
+        plane = np.array(self._planes, dtype=np.float32)
         rows = np.arange(height, dtype=np.float32)[:, None] - camera.horizon_px
         ground = np.minimum(camera.focal_px * camera.height_m / np.maximum(rows, 0.5), FAR_M)
-        lies = (depth == 0.0) & (plane == 0.0)
-        depth = np.where(plane > 0.0, along, np.where(lies, ground, depth)).astype(np.float32)
+        columns = np.abs(np.arange(width, dtype=np.float32) - camera.centre_px)
+        along = camera.focal_px / np.maximum(columns, 1.0) * plane.take(self.instance)
+        lies = (depth + along) == 0.0
+        np.copyto(depth, np.minimum(along, FAR_M), where=along > 0.0)
+        np.copyto(depth, ground.astype(np.float32), where=lies)
         soft = cv2.GaussianBlur(self.shade, (0, 0), 1.5).astype(np.float32) / 255.0
         return Layers(
-            colour=np.ascontiguousarray(self.paint[..., :3]),
-            glow=np.ascontiguousarray(self.paint[..., 3]),
+            colour=np.asarray(cv2.cvtColor(self.paint, cv2.COLOR_RGBA2RGB), dtype=np.uint8),
+            glow=np.asarray(cv2.extractChannel(self.paint, 3), dtype=np.uint8),
             mask=mask,
             instance=self.instance,
             depth=depth,
-            shadow=np.where(lies, soft, np.float32(0.0)),
+            shadow=soft * lies,
             camera=camera,
             lamps=tuple(self.lamps),
         )

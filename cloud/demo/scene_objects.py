@@ -32,7 +32,7 @@ _SKIN: tuple[Colour, ...] = ((236, 196, 160), (198, 150, 112), (140, 96, 66), (9
 Rng = np.random.Generator
 # Side profiles from the end that faces the camera: metres along Z, metres up; and which of the
 # faces between two points are glass.
-_PROFILES = {
+_PROFILES: dict[str, tuple[tuple[tuple[float, float], ...], tuple[int, ...]]] = {
     "sedan": (
         ((0, 0.3), (0, 0.9), (0.7, 1.0), (1.2, 1.42), (2.6, 1.45), (3.2, 1.0), (4.2, 0.86),
          (4.4, 0.3)),
@@ -51,8 +51,8 @@ _PROFILES = {
 
 def tinted(colour: Colour, factor: float) -> Colour:
     """The colour made darker (< 1) or lighter (> 1)."""
-    red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
-    return red, green, blue
+    red, green, blue = colour
+    return min(255, int(red * factor)), min(255, int(green * factor)), min(255, int(blue * factor))
 
 
 def pick(rng: Rng, colours: tuple[Colour, ...]) -> Colour:
@@ -255,11 +255,12 @@ def tree(canvas: Canvas, rng: Rng, *, x: float, z: float, size: float = 1.0) -> 
     reach = radius * s * rng.uniform(0.8, 1.1, size=18)
     crown = np.stack([px + reach * np.cos(turn), middle + reach * np.sin(turn)], axis=1)
     canvas.fill(np.rint(crown).astype(np.int32), green)
-    for _ in range(9):
-        angle, out = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.68) * radius * s
-        bx, by = px + out * np.cos(angle), middle + out * np.sin(angle)
-        light = 1.0 - 0.32 * np.sin(angle) * out / (radius * s)  # lighter towards the sky
-        canvas.disc(bx, by, radius * s * rng.uniform(0.16, 0.3), tinted(green, float(light)))
+    count = 9 if z < 30 else 5
+    angles, outs, sizes = rng.random((3, count)) * [[2 * np.pi], [0.6], [0.14]]
+    for angle, out, big in zip(angles, outs + 0.08, sizes + 0.16, strict=True):
+        light = float(1.0 - 0.32 * np.sin(angle) * out)  # lighter towards the sky
+        reach_x, reach_y = np.cos(angle) * out * radius * s, np.sin(angle) * out * radius * s
+        canvas.disc(px + reach_x, middle + reach_y, big * radius * s, tinted(green, light))
 
 
 def street_lamp(canvas: Canvas, *, x: float, z: float) -> None:

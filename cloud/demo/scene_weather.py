@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from cloud.demo.scene_canvas import GLOW_COLOURS, Camera, Layers
 from lifelong.records.label_map import CITYSCAPES
 
-CONDITIONS = ("clear", "dusk", "fog", "rain", "night")
-
 Floats = NDArray[np.float32]
 _TILE_PX = 512
 
@@ -74,24 +72,45 @@ def photograph(layers: Layers, condition: str, rng: np.random.Generator) -> NDAr
         (H, W, 3), uint8, RGB.
     """
     light = _LIGHTS[condition]
-    image = _surface(layers, rng)
-    image *= (1.0 - light.shadow * layers.shadow)[..., None]
-    grey = image.mean(axis=2, keepdims=True)
-    image = grey + light.colourful * (image - grey)
+    image = _floats(cv2.transform(_surface(layers, light, rng), _colour_matrix(light)))
     if condition in ("night", "dusk"):
-        image *= np.maximum(np.float32(light.gain), _lamp_light(layers, light))
+        image *= _lamp_light(layers, light)
     else:
-        image *= np.float32(light.gain)
-    image = _in_the_haze(image, _sky(layers, light, rng), layers, light)
+        image *= _rgb(light.gain)
+    _into_the_haze(image, layers, light)
+    _paint_sky(image, layers, light, rng)
     if condition == "rain":
         image = _wet(image, layers)
     if light.glow > 0.0:
-        image = _shine(image, layers, light)
+        _shine(image, layers, light)
     if condition == "rain":
-        image = _streaks(image, rng)
-    image = cv2.GaussianBlur(image, (0, 0), light.blur_px)
-    image += light.noise * _grain(layers.mask.shape, rng)[..., None]
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        _rain(image, rng)
+    image = _blurred(image, light.blur_px)
+    image += (light.noise * _cut(_tiles()[0], layers.mask.shape, rng))[..., None]
+    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0, out=image)), dtype=np.uint8)
+
+
+def _floats(values: object) -> Floats:
+    """Names the type of what OpenCV returns; nothing is copied."""
+    return np.asarray(values, dtype=np.float32)
+
+
+def _blurred(image: Floats, sigma_px: float) -> Floats:
+    return _floats(cv2.GaussianBlur(image, (0, 0), sigma_px))
+
+
+def _resized(image: Floats, width: int, height: int, how: int = cv2.INTER_LINEAR) -> Floats:
+    return _floats(cv2.resize(image, (width, height), interpolation=how))
+
+
+def _rgb(colour: tuple[float, float, float]) -> Floats:
+    return np.array(colour, dtype=np.float32)
+
+
+def _colour_matrix(light: _Light) -> Floats:
+    """Fades colours to grey, or makes them stronger."""
+    grey = np.full((3, 3), (1.0 - light.colourful) / 3.0, dtype=np.float32)
+    return grey + light.colourful * np.eye(3, dtype=np.float32)
 
 
 @cache
@@ -102,40 +121,39 @@ def _tiles() -> tuple[Floats, Floats, Floats]:
     for sizes in ((0.0,), (1.2, 3.0, 7.0), (9.0, 20.0, 44.0)):
         total = np.zeros((_TILE_PX, _TILE_PX), dtype=np.float32)
         for size in sizes:
-            layer = rng.standard_normal((_TILE_PX, _TILE_PX)).astype(np.float32)
+            layer = rng.standard_normal((_TILE_PX, _TILE_PX), dtype=np.float32)
             if size > 0.0:
                 wrapped = np.tile(layer, (3, 3))
                 middle = slice(_TILE_PX, 2 * _TILE_PX)
-                layer = cv2.GaussianBlur(wrapped, (0, 0), size)[middle, middle]
+                layer = _blurred(wrapped, size)[middle, middle]
             total += layer / layer.std()
         tiles.append(total / total.std())
     return tiles[0], tiles[1], tiles[2]
 
 
-def _cut(tile: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """A window of a tile at a random place."""
-    y, x = rng.integers(_TILE_PX, size=2)
-    rows = (np.arange(shape[0]) + y) % _TILE_PX
-    columns = (np.arange(shape[1]) + x) % _TILE_PX
-    return np.asarray(tile[rows[:, None], columns[None, :]])
+def _cut(tile: Floats, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """A window of a tile at a random place; the tile goes on beyond its edges."""
+    y, x = (int(start) for start in rng.integers(_TILE_PX, size=2))
+    rows = np.arange(y, y + shape[0]) % _TILE_PX
+    window: Floats = tile[rows].take(np.arange(x, x + shape[1]) % _TILE_PX, axis=1)
+    return window
 
 
-def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    return _cut(_tiles()[0], (shape[0], shape[1]), rng)
-
-
-def _surface(layers: Layers, rng: np.random.Generator) -> Floats:
-    """Colours with the grain of asphalt, leaves and plaster; on the ground it lies in perspective."""
+def _surface(layers: Layers, light: _Light, rng: np.random.Generator) -> Floats:
+    """(H, W, 3) colours in shadow, with the grain of asphalt, leaves and plaster; on the ground
+    the grain lies in perspective."""
     mottle = np.zeros(256, dtype=np.float32)
     for name, strength in _MOTTLE.items():
         mottle[CITYSCAPES.id_of(name)] = strength
     height, width = layers.mask.shape
     _, tile, _ = _tiles()
-    texture = _cut(tile, (height, width), rng)
-    top = min(height - 1, max(0, int(layers.camera.horizon_px) + 2))
-    texture[top:] = _ground_texture(layers.camera, tile, top, height, width)
-    factor = 1.0 + mottle[layers.mask] * np.clip(texture, -1.8, 1.8)
-    return layers.colour.astype(np.float32) * factor[..., None].astype(np.float32)
+    top = min(height - 1, max(1, int(layers.camera.horizon_px) + 2))
+    upright = _cut(tile, (top, width), rng)
+    texture = np.vstack([upright, _ground_texture(layers.camera, tile, top, height, width)])
+    factor = mottle.take(layers.mask) * np.minimum(np.maximum(texture, -1.8), 1.8) + 1.0
+    factor *= 1.0 - np.float32(light.shadow) * layers.shadow
+    surface: Floats = layers.colour * factor[..., None]
+    return surface
 
 
 def _ground_texture(camera: Camera, tile: Floats, top: int, height: int, width: int) -> Floats:
@@ -145,70 +163,85 @@ def _ground_texture(camera: Camera, tile: Floats, top: int, height: int, width: 
     x = (depth[:, None] * across[None, :] * 40.0).astype(np.int32) % _TILE_PX
     z = (depth * 40.0).astype(np.int32) % _TILE_PX
     # Far away a pixel covers many grains, which then average out.
-    fade = np.clip(rows / 60.0, 0.15, 1.0)[:, None]
-    return np.asarray(tile[z[:, None], x] * fade)
+    fade = np.clip(rows / 60.0, 0.15, 1.0).astype(np.float32)[:, None]
+    texture: Floats = tile.ravel().take(z[:, None] * _TILE_PX + x) * fade
+    return texture
 
 
-def _sky(layers: Layers, light: _Light, rng: np.random.Generator) -> Floats:
-    """(H, W, 3) gradient from zenith to horizon, with clouds."""
+def _paint_sky(image: Floats, layers: Layers, light: _Light, rng: np.random.Generator) -> None:
+    """A gradient from zenith to horizon with clouds, where nothing else is."""
     height, width = layers.mask.shape
-    up = np.clip(1.0 - np.arange(height, dtype=np.float32) / layers.camera.horizon_px, 0.0, 1.0)
-    zenith, horizon = np.float32(light.zenith), np.float32(light.horizon)
-    sky = (horizon + (up**0.8)[:, None] * (zenith - horizon))[:, None, :]
-    cover = np.clip(_cut(_tiles()[2], (height, width), rng) * 0.7 - 0.15, 0.0, 1.0)
-    cover = (cover * light.cloudiness)[..., None]
-    return np.asarray(sky * (1.0 - cover) + cover * np.float32(light.cloud), dtype=np.float32)
+    top = min(height, int(layers.camera.horizon_px) + 4)  # no sky below the horizon
+    rows = np.arange(top, dtype=np.float32) / layers.camera.horizon_px
+    up = np.clip(1.0 - rows, 0.0, 1.0) ** 0.8
+    zenith, horizon = _rgb(light.zenith), _rgb(light.horizon)
+    gradient = (horizon + up[:, None] * (zenith - horizon)).astype(np.float32)[:, None, :]
+    cover = np.clip(_cut(_tiles()[2], (top, width), rng) * 0.7 - 0.15, 0.0, 1.0)
+    cover = (cover * np.float32(light.cloudiness))[..., None]
+    sky = gradient + cover * (_rgb(light.cloud) - gradient)
+    np.copyto(image[:top], sky, where=(layers.instance[:top] == 0)[..., None])
 
 
-def _in_the_haze(image: Floats, sky: Floats, layers: Layers, light: _Light) -> Floats:
-    through = np.exp(-layers.depth / np.float32(light.haze_m))
-    through[layers.instance == 0] = 0.0
-    far = np.where((layers.instance == 0)[..., None], sky, np.float32(light.horizon))
-    return np.asarray(image * through[..., None] + far * (1.0 - through[..., None]))
+def _into_the_haze(image: Floats, layers: Layers, light: _Light) -> None:
+    """Far things fade to the colour of the horizon."""
+    through = _floats(cv2.exp(layers.depth * np.float32(-1.0 / light.haze_m)))
+    image -= _rgb(light.horizon)
+    image *= through[..., None]
+    image += _rgb(light.horizon)
 
 
 def _lamp_light(layers: Layers, light: _Light) -> Floats:
-    """What our own headlights and the street lamps add, as a factor (H, W, 3) of the colour."""
+    """What is left of daylight, or our own headlights and the street lamps where they are
+    stronger: a factor (H, W, 3) of the colour."""
     camera, (height, width) = layers.camera, layers.mask.shape
-    across = (np.arange(width, dtype=np.float32) - camera.centre_px) / (0.42 * width)
-    rows = np.arange(height, dtype=np.float32) - camera.horizon_px
-    down = np.clip((rows + 0.04 * height) / (0.25 * height), 0.0, 1.0)
-    beam = down[:, None] * np.exp(-(across**2))[None, :] * np.exp(-layers.depth / 24.0)
-    pools = np.zeros((height, width), dtype=np.float32)
+    rows, columns = max(1, height // 2), max(1, width // 2)  # light has no sharp edges
+    across = (2 * np.arange(columns, dtype=np.float32) - camera.centre_px) / (0.42 * width)
+    down = (2 * np.arange(rows, dtype=np.float32) - camera.horizon_px + 0.04 * height) / (
+        0.25 * height
+    )
+    depth = _resized(layers.depth, columns, rows, cv2.INTER_NEAREST)
+    beam = _floats(cv2.exp(depth * np.float32(-1 / 24.0))) * np.exp(-(across**2))
+    beam *= np.clip(down, 0.0, 1.0)[:, None]
+    pools: Floats = np.zeros((rows, columns), dtype=np.float32)
     for x, z in layers.lamps:
-        px, py = (int(value) for value in camera.project([x, 0.0, z]))
-        radius = max(2, round(3.6 * camera.scale_at(z)))
+        px, py = (int(value) // 2 for value in camera.project([x, 0.0, z]))
+        radius = max(1, round(1.8 * camera.scale_at(z)))
         cv2.ellipse(pools, (px, py), (radius, max(1, radius // 4)), 0, 0, 360, 1.0, -1)
-    pools = cv2.GaussianBlur(cv2.resize(pools, (width // 4, height // 4)), (0, 0), 4.0)
-    pools = cv2.resize(pools, (width, height))
-    warm, white = np.float32((1.0, 0.82, 0.5)), np.float32((0.95, 0.95, 0.85))
-    total = 0.95 * beam[..., None] * white + 0.42 * pools[..., None] * warm
-    return np.asarray(np.float32(light.gain) + light.glow * total, dtype=np.float32)
+    pools = _resized(pools, columns // 2 + 1, rows // 2 + 1, cv2.INTER_AREA)
+    pools = _resized(_blurred(pools, 4.0), columns, rows)
+    lamps = beam[..., None] * (0.95 * _rgb((0.95, 0.95, 0.85)))
+    lamps += pools[..., None] * (0.42 * _rgb((1.0, 0.82, 0.5)))
+    lamps = np.maximum(_rgb(light.gain), _rgb(light.gain) + np.float32(light.glow) * lamps)
+    return _resized(lamps, width, height)
 
 
-def _shine(image: Floats, layers: Layers, light: _Light) -> Floats:
+def _shine(image: Floats, layers: Layers, light: _Light) -> None:
     """Lamps and lit windows, and the halo around them."""
     height, width = layers.mask.shape
-    lamps = GLOW_COLOURS[layers.glow].astype(np.float32)
-    small = cv2.resize(lamps, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
-    halo = cv2.GaussianBlur(small, (0, 0), 2.0) + 0.9 * cv2.GaussianBlur(small, (0, 0), 8.0)
-    image = image + 0.8 * light.glow * cv2.resize(halo, (width, height))
-    lit = (layers.glow > 0)[..., None] * np.float32(light.glow)
-    return np.asarray(image * (1.0 - lit) + lit * lamps)
+    lamps = GLOW_COLOURS.astype(np.float32).take(layers.glow, axis=0)
+    small = _resized(lamps, max(1, width // 4), max(1, height // 4), cv2.INTER_AREA)
+    halo = _blurred(small, 2.0) + np.float32(0.9) * _blurred(small, 8.0)
+    image += _resized(np.float32(0.8 * light.glow) * halo, width, height)
+    lit, strength = layers.glow > 0, np.float32(light.glow)
+    image[lit] = image[lit] * (1 - strength) + strength * lamps[lit]
 
 
 def _wet(image: Floats, layers: Layers) -> Floats:
     """The street mirrors what stands above it, smeared downwards."""
     height = image.shape[0]
-    horizon = int(layers.camera.horizon_px)
-    rows = np.clip(2 * horizon - np.arange(height), 0, height - 1)
-    mirror = cv2.blur(image[rows], (3, 25))
-    wet = np.isin(layers.mask, [CITYSCAPES.id_of("road"), CITYSCAPES.id_of("sidewalk")])
-    share = 0.45 * wet[..., None].astype(np.float32)
-    return np.asarray(image * (1.0 - share) + share * mirror)
+    top = min(height - 1, int(layers.camera.horizon_px) + 1)
+    rows = np.clip(2 * top - np.arange(top, height), 0, height - 1)
+    mirror = _floats(cv2.blur(image[rows], (3, 25)))
+    mirror -= image[top:]
+    street = (CITYSCAPES.id_of("road"), CITYSCAPES.id_of("sidewalk"))
+    wet = (layers.mask[top:] == street[0]) | (layers.mask[top:] == street[1])
+    mirror *= (np.float32(0.45) * wet)[..., None]
+    image[top:] += mirror
+    return image
 
 
-def _streaks(image: Floats, rng: np.random.Generator) -> Floats:
+def _rain(image: Floats, rng: np.random.Generator) -> None:
+    """Bright streaks, all slanted the same way."""
     height, width = image.shape[:2]
     drops = np.zeros((height, width), dtype=np.uint8)
     slant = float(rng.uniform(-0.25, 0.25))
@@ -217,5 +250,5 @@ def _streaks(image: Floats, rng: np.random.Generator) -> Floats:
     ends = starts + np.stack([slant * lengths, lengths], axis=1)
     lines = np.stack([starts, ends], axis=1).astype(np.int32)
     cv2.polylines(drops, list(lines), False, 255, 1)
-    veil = cv2.GaussianBlur(drops, (0, 0), 0.7).astype(np.float32)[..., None] / 255.0
-    return np.asarray(image + veil * 70.0)
+    veil = _floats(cv2.GaussianBlur(drops, (0, 0), 0.7))
+    image += veil[..., None] * np.float32(70.0 / 255.0)

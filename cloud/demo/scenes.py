@@ -11,8 +11,10 @@ from PIL import Image
 
 from cloud.demo.scene_canvas import Layers
 from cloud.demo.scene_street import draw_street
-from cloud.demo.scene_weather import CONDITIONS, photograph
+from cloud.demo.scene_weather import photograph
 from lifelong.errors import ConfigError
+
+CONDITIONS = ("clear", "dusk", "fog", "rain", "night")
 
 
 @dataclass(frozen=True, slots=True)
