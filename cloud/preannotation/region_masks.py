@@ -1,0 +1,129 @@
+"""Class-agnostic masks of one picture as parallel arrays, and their run lengths; numpy only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.errors import ShapeError
+
+
+class Rle(TypedDict):
+    """COCO's uncompressed run lengths: column by column, zeros first."""
+
+    size: list[int]  # height, width
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskProposals:
+    """Masks that may overlap and nest, in the order they were proposed.
+
+    Raises:
+        ShapeError: the arrays differ in length, or a mask has another size than the picture.
+    """
+
+    height: int  # pixels
+    width: int
+    rles: tuple[Rle, ...]
+    areas: NDArray[np.int64]  # (N,), pixels
+    boxes: NDArray[np.int64]  # (N, 4), x0, y0, x1, y1 inclusive
+    predicted_iou: NDArray[np.float32]  # (N,), the proposer's own guess, 0 .. 1
+    stability: NDArray[np.float32]  # (N,), 0 .. 1
+
+    def __post_init__(self) -> None:
+        count = len(self.rles)
+        lengths = {len(self.areas), len(self.boxes), len(self.predicted_iou), len(self.stability)}
+        if lengths != {count}:
+            raise ShapeError(f"MaskProposals: {count} masks, but arrays of {sorted(lengths)}")
+        for rle in self.rles:
+            if rle["size"] != [self.height, self.width]:
+                raise ShapeError(
+                    f"MaskProposals: a mask of {rle['size']} for a picture of "
+                    f"{[self.height, self.width]}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def filter(self, keep: NDArray[np.bool_]) -> "MaskProposals":
+        """Only the masks where `keep` (N,) is true."""
+        return MaskProposals(
+            height=self.height,
+            width=self.width,
+            rles=tuple(rle for rle, kept in zip(self.rles, keep, strict=True) if kept),
+            areas=self.areas[keep],
+            boxes=self.boxes[keep],
+            predicted_iou=self.predicted_iou[keep],
+            stability=self.stability[keep],
+        )
+
+
+def no_proposals(height: int, width: int) -> MaskProposals:
+    """A picture without any mask."""
+    return proposals_from_rles([], height=height, width=width)
+
+
+def proposals_from_rles(
+    rles: Sequence[Rle], *, height: int, width: int,
+    predicted_iou: Sequence[float] | None = None, stability: Sequence[float] | None = None,
+) -> MaskProposals:  # fmt: skip
+    """Proposals with areas and boxes computed from the runs; scores are 1 where none are given."""
+    ones = [1.0] * len(rles)
+    return MaskProposals(
+        height=height,
+        width=width,
+        rles=tuple(rles),
+        areas=np.array([sum(rle["counts"][1::2]) for rle in rles], dtype=np.int64),
+        boxes=np.array([box_of(rle) for rle in rles], dtype=np.int64).reshape(-1, 4),
+        predicted_iou=np.array(ones if predicted_iou is None else predicted_iou, np.float32),
+        stability=np.array(ones if stability is None else stability, np.float32),
+    )
+
+
+def rle_from_mask(mask: NDArray[np.bool_]) -> Rle:
+    """(H, W) booleans to run lengths."""
+    height, width = mask.shape
+    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    bounds = np.concatenate([[0], edges, [height * width]])
+    counts = np.diff(bounds)
+    # A mask that ends in ones has no last run of zeros.
+    return Rle(size=[height, width], counts=counts[: len(counts) - (counts[-1] == 0)].tolist())
+
+
+def mask_from_rle(rle: Rle) -> NDArray[np.bool_]:
+    """Run lengths to (H, W) booleans.
+
+    Raises:
+        ShapeError: the runs do not fill the picture.
+    """
+    height, width = rle["size"]
+    counts = np.array(rle["counts"], dtype=np.int64)
+    if counts.sum() != height * width or (counts < 0).any():
+        raise ShapeError(f"run lengths sum to {counts.sum()}, expected {height} x {width}")
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape((width, height)).T
+
+
+def runs_of(rle: Rle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and ends (exclusive) of the runs of ones, in column-major pixel numbers."""
+    bounds = np.cumsum(np.array(rle["counts"], dtype=np.int64))
+    starts, ends = bounds[0::2][: len(bounds) // 2], bounds[1::2]
+    filled = ends > starts
+    return starts[filled], ends[filled]
+
+
+def box_of(rle: Rle) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 inclusive; (0, 0, -1, -1) for an empty mask."""
+    starts, ends = runs_of(rle)
+    if not starts.size:
+        return (0, 0, -1, -1)
+    height = rle["size"][0]
+    first, last = starts // height, (ends - 1) // height
+    several = bool((last > first).any())  # a run over a column's end touches top and bottom
+    top = 0 if several else int((starts % height).min())
+    bottom = height - 1 if several else int(((ends - 1) % height).max())
+    return (int(first.min()), top, int(last.max()), bottom)
