@@ -11,6 +11,7 @@ from lifelong.errors import ObjectNotFoundError, RecordError, ShapeError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import edge_id, sample_id_of
+from lifelong.records.keys import edge_mask_key, image_key
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
@@ -18,16 +19,6 @@ from lifelong.records.wire import from_json, to_json
 INBOX = "inbox"
 EXAMPLES = "examples"
 REFUSED = "refused"
-
-
-def image_key(sample_id: str) -> str:
-    """Where an admitted image lies."""
-    return f"images/{sample_id}.jpg"
-
-
-def edge_mask_key(sample_id: str) -> str:
-    """Where the edge model's own answer for it lies."""
-    return f"edge_masks/{sample_id}.png"
 
 
 class Inbox:

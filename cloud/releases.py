@@ -13,20 +13,9 @@ from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.records.ids import RoundNumber, VersionId
+from lifelong.records.keys import CURRENT_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, to_json
-
-CURRENT = "releases/current.json"
-
-
-def bundle_key(version_id: VersionId) -> str:
-    """Where a version's bundle lies."""
-    return f"models/{version_id}.bundle"
-
-
-def weights_key(version_id: VersionId) -> str:
-    """Where a version's weights lie, for training on."""
-    return f"models/{version_id}.safetensors"
 
 
 class Releases:
@@ -42,12 +31,12 @@ class Releases:
         return [
             from_json(Release, self._storage.get(key), key)
             for key in self._storage.keys("releases")
-            if key != CURRENT
+            if key != CURRENT_RELEASE
         ]
 
     def current(self) -> Release | None:
         """The newest release; None before the first one."""
-        keys = [key for key in self._storage.keys("releases") if key != CURRENT]
+        keys = [key for key in self._storage.keys("releases") if key != CURRENT_RELEASE]
         return from_json(Release, self._storage.get(keys[-1]), keys[-1]) if keys else None
 
     def incumbent(self) -> ModelBundle | None:
@@ -117,8 +106,8 @@ class Releases:
     def _point_at(self, release: Release) -> None:
         wanted = to_json(release)
         try:
-            if self._storage.get(CURRENT) == wanted:
+            if self._storage.get(CURRENT_RELEASE) == wanted:
                 return
         except ObjectNotFoundError:
             pass
-        self._storage.put(CURRENT, wanted)
+        self._storage.put(CURRENT_RELEASE, wanted)

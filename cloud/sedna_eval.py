@@ -5,14 +5,15 @@ keep what is deployed.
 """
 
 import logging
-
-from lifelong.evaluation import Holdouts, evaluate, holdouts_of_samples, read_holdouts
-from lifelong.gate import decide
+from pathlib import Path
+from typing import Any
 
 from cloud.releases import Releases
 from cloud.worker_files import read_model, write_output
 from lifelong.config import Config
-from lifelong.errors import LifelongError, SednaError
+from lifelong.errors import ConfigError, LifelongError, SednaError
+from lifelong.evaluation import Holdouts, evaluate, holdouts_of_samples, read_holdouts
+from lifelong.gate import decide
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
@@ -95,6 +96,25 @@ def only(report: EvaluationReport, tasks: list[str]) -> EvaluationReport:
     """A report cut down to some learning tasks."""
     kept = {task: result for task, result in report.tasks.items() if task in tasks}
     return EvaluationReport(version_id=report.version_id, tasks=kept)
+
+
+def evaluate_folder(bundle_path: Path, data: Path) -> dict[str, Any]:
+    """Measure a bundle file on `data/{images,train_ids}`; what `cornerloop evaluate` prints.
+
+    Raises:
+        ConfigError: the bundle or the folder cannot be read.
+    """
+    try:
+        bundle = read_bundle(bundle_path.read_bytes(), str(bundle_path))
+    except OSError as error:
+        raise ConfigError(f"{bundle_path}: cannot be read ({error.strerror})") from error
+    (result,) = _report(bundle, read_holdouts(data)).tasks.values()
+    return {
+        "miou": result.miou,
+        "iou": dict(result.iou),
+        "pixel_accuracy": result.pixel_accuracy,
+        "images": result.images,
+    }
 
 
 def _report(bundle: ModelBundle, holdouts: Holdouts) -> EvaluationReport:

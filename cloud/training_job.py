@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from lifelong.learning_tasks import task_name
 
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.learning_tasks import task_name
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber, SampleId, VersionId

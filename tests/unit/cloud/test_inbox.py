@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cloud.inbox import Inbox, image_key
+from cloud.inbox import Inbox
 from lifelong.errors import StorageUnavailableError
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import EdgeId, sample_id_of, sha256_hex
+from lifelong.records.keys import image_key
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import to_json
 from tests.builders import a_hard_example, a_jpeg, a_mask_png

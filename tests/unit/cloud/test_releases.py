@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cloud.releases import CURRENT, Releases, bundle_key
+from cloud.releases import Releases
 from lifelong.errors import RecordError, StorageUnavailableError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber
+from lifelong.records.keys import CURRENT_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json
 from tests.tiny_bundle import tiny_bundle
@@ -30,7 +31,7 @@ def storage_with_bundles() -> Storage:
 
 
 def pointer(storage: Storage) -> Release:
-    return from_json(Release, storage.get(CURRENT), CURRENT)
+    return from_json(Release, storage.get(CURRENT_RELEASE), CURRENT_RELEASE)
 
 
 def test_publishing_twice_is_publishing_once(tmp_path: Path) -> None:

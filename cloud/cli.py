@@ -1,0 +1,278 @@
+"""`cornerloop`: the door to everything that runs in the data centre, and to the demo.
+
+Exit codes: 0 done, 1 an error of ours (one line on stderr), 2 usage, 3 the gate refused.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lifelong.errors import LifelongError
+
+app = typer.Typer(
+    name="cornerloop",
+    help="Edge-cloud lifelong learning for image segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
+app.add_typer(job_app, name="job")
+
+CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar=CONFIG_VARIABLE, help="Configuration file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class Annotator(StrEnum):
+    """Who corrects the demo's drafts."""
+
+    SCRIPTED = "scripted"
+    HUMAN = "human"
+
+
+@app.callback()
+def settings(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tracebacks and detail.")
+    ] = False,
+) -> None:
+    """Set up logging; the only place that does."""
+    os.environ["CORNERLOOP_VERBOSE"] = "1" if verbose else ""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for chatty in ("httpx", "httpcore", "urllib3", "PIL", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@app.command()
+def demo(
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="Real frames: DIR/{condition}/{train,eval}/{images,train_ids}."),
+    ] = None,
+    annotator: Annotated[
+        Annotator, typer.Option(help="Who corrects the drafts.")
+    ] = Annotator.SCRIPTED,
+    show_refusal: Annotated[
+        bool, typer.Option(help="Add a round whose candidate forgets and is refused.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option(help="Start clean instead of going on.")] = False,
+    stay: Annotated[
+        bool | None,
+        typer.Option("--stay/--no-stay", help="Keep servers open at the end, until Ctrl-C."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--run-dir", help="Where the run keeps everything.")
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write report.json there too.")
+    ] = None,
+    label_studio: Annotated[Path, typer.Option(help="Label Studio's executable.")] = Path(
+        ".venv-label-studio/bin/label-studio"
+    ),
+) -> None:
+    """The whole loop on this machine: edge, storage, drafts, Label Studio, training, gate, swap."""
+    from cloud.demo.assembly import make_demo
+
+    run_dir = folder or Path("runs") / ("demo-frames" if frames else "demo")
+    show = make_demo(
+        run_dir=run_dir,
+        frames=frames,
+        people=annotator is Annotator.HUMAN,
+        show_refusal=show_refusal,
+        fresh=fresh,
+        label_studio=label_studio,
+    )
+    report = show.run(stay=sys.stdout.isatty() if stay is None else stay)
+    if json_path is not None:
+        json_path.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+@app.command()
+def serve(config: ConfigOption) -> None:
+    """Advance rounds, and answer on a page how they stand."""
+    from cloud.serving import serve as run_server
+    from lifelong.config import load_config
+
+    run_server(load_config(config))
+
+
+@app.command()
+def rounds(
+    config: ConfigOption,
+    number: Annotated[int | None, typer.Argument(help="Only this round.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the rounds stand, and what is deployed."""
+    from cloud.assembly import open_cloud
+    from cloud.reports import rounds_overview
+    from lifelong.config import load_config
+
+    cloud = open_cloud(load_config(config))
+    overview = rounds_overview(cloud.rounds.all(), cloud.kb, cloud.releases.history())
+    if number is not None:
+        overview["rounds"] = [r for r in overview["rounds"] if r["number"] == number]
+    _tell(overview, _rounds_text(overview), as_json=as_json)
+
+
+@app.command()
+def rollback(
+    config: ConfigOption,
+    version: Annotated[str, typer.Argument(help="A version that was released before.")],
+) -> None:
+    """Release an earlier version again; edges take it at their next look."""
+    from cloud.assembly import open_cloud
+    from lifelong.config import load_config
+    from lifelong.records.ids import VersionId
+
+    cloud = open_cloud(load_config(config))
+    release = cloud.releases.roll_back(VersionId(version), os.environ.get("USER", "operator"))
+    typer.echo(f"release {release.number}: edges are told to run {release.version_id}")
+
+
+@app.command()
+def begin(
+    config: ConfigOption,
+    data: Annotated[Path, typer.Option(help="Labelled pictures: images/ and train_ids/.")],
+    task: Annotated[str, typer.Option(help="Name of their condition.")] = "general",
+) -> None:
+    """Train and release the first model from labelled pictures of your own."""
+    from cloud.assembly import open_cloud
+    from cloud.first_model import begin_with_pictures, read_pictures
+    from lifelong.config import load_config
+
+    cloud = open_cloud(load_config(config))
+    version = begin_with_pictures(cloud, read_pictures(data), task, on_progress=_progress_bar())
+    typer.echo(f"released {version}")
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A model bundle.")],
+    data: Annotated[Path, typer.Option(help="Folder with images/ and train_ids/.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on labelled pictures."""
+    from cloud.sedna_eval import evaluate_folder
+
+    result = evaluate_folder(bundle, data)
+    lines = [f"{name:>15} {100 * value:6.1f}" for name, value in result["iou"].items()]
+    lines.append(f"{'mIoU':>15} {100 * result['miou']:6.1f}   over {result['images']} pictures")
+    _tell(result, "\n".join(lines), as_json=as_json)
+
+
+@app.command("sedna-train")
+def sedna_train(config: ConfigOption) -> None:
+    """Train worker of a LifelongLearningJob; started by Sedna or by `cornerloop job run`."""
+    from cloud.workers import run_train_worker
+
+    run_train_worker(config)
+
+
+@app.command("sedna-eval")
+def sedna_eval(config: ConfigOption) -> None:
+    """Evaluation worker of a LifelongLearningJob."""
+    from cloud.workers import run_eval_worker
+
+    run_eval_worker(config)
+
+
+@job_app.command("run")
+def job_run(
+    manifest: Annotated[Path, typer.Argument(help="YAML file, or a folder of them.")],
+    config: ConfigOption,
+    root: Annotated[Path, typer.Option(help="Stands for the host's root folder.")],
+    state: Annotated[Path, typer.Option(help="Where the job keeps its state.")],
+    tick_seconds: Annotated[float, typer.Option(help="Pause between two looks.")] = 1.0,
+) -> None:
+    """Run a LifelongLearningJob here: Sedna's trigger, states and workers without a cluster."""
+    from cloud.job_manifest import load_manifest
+    from cloud.local_job import LocalJob
+
+    job = LocalJob(
+        load_manifest(manifest),
+        root=root,
+        state_dir=state,
+        config_path=config,
+        tick_seconds=tick_seconds,
+    )
+    job.run(stop_event())
+
+
+@job_app.command("status")
+def job_status(
+    state: Annotated[Path, typer.Option(help="Where the job keeps its state.")],
+    as_json: JsonOption = False,
+) -> None:
+    """The job's conditions, as Sedna would list them."""
+    from cloud.local_job import read_state
+    from lifelong.records.wire import to_plain
+
+    found = read_state(state)
+    lines = [f"{c.at:%Y-%m-%d %H:%M:%S} {c.stage:>6} {c.type}" for c in found.conditions]
+    _tell(to_plain(found), "\n".join(lines) or "no condition yet", as_json=as_json)
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one line and exit code 1."""
+    try:
+        app()
+    except LifelongError as error:
+        if os.environ.get("CORNERLOOP_VERBOSE"):
+            logging.getLogger(__name__).exception("failed")
+        print(f"cornerloop: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _tell(value: Any, text: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False) if as_json else text)
+
+
+def _rounds_text(overview: dict[str, Any]) -> str:
+    deployed = overview["deployed"]
+    lines = [f"deployed: {deployed['version']} ({deployed['why']})" if deployed else "deployed: –"]
+    for r in overview["rounds"]:
+        gains = ", ".join(
+            f"{c} {100 * r['miou_before'].get(c, 0):.1f} → {100 * v:.1f}"
+            for c, v in r["miou_after"].items()
+        )
+        lines.append(f"round {r['number']}: {r['state']} {r['condition']} {gains}".rstrip())
+        lines += [f"    {reason}" for reason in r["reasons"]]
+    return "\n".join(lines)
+
+
+def _progress_bar() -> Any:
+    from rich.progress import Progress
+
+    progress = Progress()
+    bar = progress.add_task("training", total=None)
+    progress.start()
+
+    def tell(step: int, steps: int, loss: float) -> None:
+        progress.update(bar, completed=step, total=steps, description=f"training, loss {loss:.3f}")
+        if step >= steps:
+            progress.stop()
+
+    return tell

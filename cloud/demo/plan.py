@@ -1,0 +1,31 @@
+"""What a demo run does, in numbers: conditions, frames, examples, sizes."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPlan:
+    """The main job at a size that two cores finish in minutes; tests use smaller ones."""
+
+    start: str = "clear"  # the condition the first model was trained on
+    conditions: tuple[str, ...] = ("fog", "night")  # one a round, unseen until then
+    measured: tuple[str, ...] = ("clear", "dusk", "fog", "rain", "night")  # have hold-outs
+    first_samples: int = 96  # labelled pictures of `start` that replay may choose from
+    known_frames: int = 40  # streamed in `start` before the weather turns
+    frames_at_once: int = 48  # streamed before looking whether they were enough
+    most_frames: int = 240  # of one condition
+    examples: int = 24  # annotated in one round
+    holdout_images: int = 30  # of each condition
+    seed: int = 7
+    show_refusal: bool = False  # one more round whose candidate is made to forget
+    # Values of the configuration's sections that differ from their defaults.
+    overrides: dict[str, dict[str, object]] = field(default_factory=dict)
+    patience_s: float = 1800.0  # for one round, before the demo says what it waits for
+
+
+# The round of `show_refusal` trains without any defence, and hard: it forgets, and is refused.
+FORGETFUL_TRAINING: dict[str, object] = {
+    "strategy": "naive",
+    "learning_rate": 0.01,
+    "steps": 80,
+}

@@ -1,0 +1,120 @@
+"""The first model: what edges run before any round, and the samples that it remembers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.assembly import Cloud
+from cloud.learner import Candidate, Learner, publish_candidate
+from lifelong.errors import ConfigError
+from lifelong.records.ids import EdgeId, RoundNumber, VersionId, sample_id_of, sha256_hex
+from lifelong.records.keys import image_key
+from lifelong.records.pixels import mask_from_png, png_from_mask
+from lifelong.records.samples import Sample, Split
+
+_IMAGES = {".jpg", ".jpeg", ".png"}
+FIRST = RoundNumber(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture and its labels."""
+
+    image: bytes
+    mask: NDArray[np.uint8]  # (H, W), class ids, 255 = ignore
+
+
+def read_pictures(folder: Path) -> Iterator[Picture]:
+    """Pictures of `folder/images` with labels of the same stem in `folder/train_ids`.
+
+    Raises:
+        ConfigError: a folder or a picture's labels are missing.
+    """
+    images, masks = folder / "images", folder / "train_ids"
+    if not images.is_dir() or not masks.is_dir():
+        raise ConfigError(f"{folder}: expected the folders images and train_ids in it")
+    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGES):
+        mask = masks / f"{image.stem}.png"
+        if not mask.is_file():
+            raise ConfigError(f"{image}: has no labels at {mask}")
+        yield Picture(image.read_bytes(), mask_from_png(mask.read_bytes(), str(mask)))
+
+
+def begin_with_pictures(
+    cloud: Cloud,
+    pictures: Iterable[Picture],
+    task: str,
+    *,
+    on_progress: Callable[[int, int, float], None],
+) -> VersionId:
+    """Train the first model from scratch and release it; a second call changes nothing."""
+    return _begin(
+        cloud,
+        pictures,
+        task,
+        lambda learner, samples: learner.train(
+            new=samples, memory=[], incumbent=None, round_number=FIRST, on_progress=on_progress
+        ),
+    )
+
+
+def begin_with_weights(
+    cloud: Cloud, pictures: Iterable[Picture], task: str, weights: bytes
+) -> VersionId:
+    """Release a first model from weights (safetensors) that were trained before.
+
+    `pictures` are what replay may choose from: a part of what the weights were trained on.
+    """
+    return _begin(
+        cloud,
+        pictures,
+        task,
+        lambda learner, samples: learner.package(weights, samples, round_number=FIRST),
+    )
+
+
+def _begin(
+    cloud: Cloud,
+    pictures: Iterable[Picture],
+    task: str,
+    make: Callable[[Learner, list[Sample]], Candidate],
+) -> VersionId:
+    if current := cloud.releases.current():
+        return current.version_id
+    samples = [_sample(cloud, picture, task) for picture in pictures]
+    if not samples:
+        raise ConfigError("no labelled picture to begin with")
+    cloud.kb.add(samples, why="labelled pictures from before the first round")
+    work_dir = cloud.config.journal_path.parent / "training"
+    learner = Learner(cloud.storage, cloud.label_map, cloud.config.training, work_dir)
+    candidate = make(learner, samples)
+    publish_candidate(cloud.storage, candidate)
+    cloud.kb.add([candidate.version], why="first model")
+    cloud.releases.publish(candidate.version.version_id, FIRST, "first model")
+    return candidate.version.version_id
+
+
+def _sample(cloud: Cloud, picture: Picture, task: str) -> Sample:
+    sample_id = sample_id_of(picture.image)
+    mask = png_from_mask(picture.mask)
+    cloud.label_map.check(picture.mask, f"labels of picture {sample_id}")
+    mask_key = f"masks/{sample_id}/0.png"
+    cloud.storage.put(image_key(sample_id), picture.image)
+    cloud.storage.put(mask_key, mask)
+    ids, counts = np.unique(picture.mask, return_counts=True)
+    return Sample(
+        sample_id=sample_id,
+        image_key=image_key(sample_id),
+        image_sha256=sha256_hex(picture.image),
+        mask_key=mask_key,
+        mask_sha256=sha256_hex(mask),
+        learning_task=task,
+        split=Split.TRAIN,
+        round_number=FIRST,
+        edge_id=EdgeId("none"),
+        annotator="",
+        class_pixels={int(i): int(n) for i, n in zip(ids, counts, strict=True)},
+    )

@@ -1,0 +1,237 @@
+"""From samples to a candidate: what to replay, what to start from, training, export, packing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.packing import measured_among, packed
+from lifelong.config import TrainingSection
+from lifelong.errors import (
+    LabelMapError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    TrainingError,
+)
+from lifelong.links.storage import Storage
+from lifelong.model_bundle import BundleManifest, ModelBundle
+from lifelong.preprocessing import Preprocessing
+from lifelong.records.ids import RoundNumber, SampleId, VersionId, sha256_hex
+from lifelong.records.label_map import LabelMap
+from lifelong.records.model_versions import ModelVersion
+from lifelong.records.pixels import image_from_bytes
+from lifelong.records.samples import Sample
+from lifelong.replay import choose_exemplars
+from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
+from lifelong.training.datasets import pictures_from_samples
+from lifelong.training.trainer import Lesson, train
+
+_HELD_BACK = 10  # every tenth picture is not trained on, but tells how unsure is usual
+_FEWEST_HELD_BACK = 8
+
+OnProgress = Callable[[int, int, float], None]  # steps done, steps in all, loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A trained model, ready to be judged."""
+
+    bundle: ModelBundle
+    version: ModelVersion
+    weights: bytes  # safetensors, what the next round starts from
+
+
+def weights_key(version_id: VersionId) -> str:
+    """Where a version's weights lie in storage."""
+    return f"models/{version_id}.safetensors"
+
+
+def bundle_key(version_id: VersionId) -> str:
+    """Where a version's bundle lies in storage."""
+    return f"models/{version_id}.bundle"
+
+
+class Learner:
+    """Trains candidates by one section of the configuration."""
+
+    def __init__(
+        self, storage: Storage, label_map: LabelMap, section: TrainingSection, work_dir: Path
+    ) -> None:
+        self.storage = storage
+        self.label_map = label_map
+        self.section = section
+        self.work_dir = work_dir  # of this learner alone; holds its checkpoint
+
+    def train(
+        self,
+        *,
+        new: Sequence[Sample],
+        memory: Sequence[Sample],
+        incumbent: ModelBundle | None,
+        round_number: RoundNumber,
+        on_progress: OnProgress | None = None,
+    ) -> Candidate:
+        """Learn `new` without losing `memory`, starting from the incumbent's weights.
+
+        Args:
+            memory: everything learned before; what fits into the replay budget is used.
+            incumbent: the teacher; None: from scratch.
+
+        Raises:
+            TrainingError: nothing to learn from, or the incumbent's weights are not in storage.
+            LabelMapError: the incumbent was trained for other classes.
+            DivergedError, ExportMismatchError: as their names say.
+        """
+        kept = self._exemplars(memory)
+        measured = _held_back(new, kept)
+        aside = {sample.sample_id for sample in measured}
+        how, samples = self._preprocessing, [*new, *kept]
+        lesson = Lesson(
+            section=self.section,
+            classes=len(self.label_map),
+            new=pictures_from_samples(_without(new, aside), self.storage, self.label_map, how),
+            memory=pictures_from_samples(_without(kept, aside), self.storage, self.label_map, how),
+            incumbent=self._weights_of(incumbent) if incumbent is not None else None,
+        )
+        weights = train(
+            lesson, checkpoint=self.work_dir / "training.safetensors", on_progress=on_progress
+        )
+        return self._packed(
+            weights,
+            measured or samples,
+            parent=incumbent.version_id if incumbent is not None else None,
+            round_number=round_number,
+            trained_on=tuple(sample.sample_id for sample in new),
+            replayed=tuple(sample.sample_id for sample in kept),
+        )
+
+    def package(
+        self, weights: bytes, samples: Sequence[Sample], *, round_number: RoundNumber
+    ) -> Candidate:
+        """A candidate from weights (safetensors) that were trained elsewhere.
+
+        Args:
+            samples: pictures of what the weights were trained for; they tell how unsure is usual
+                for this model, and count as learned.
+
+        Raises:
+            ModelLoadError: weights of another network or another number of classes.
+        """
+        return self._packed(
+            weights_from_bytes(weights, "given weights"),
+            samples,
+            parent=None,
+            round_number=round_number,
+            trained_on=tuple(sample.sample_id for sample in samples),
+            replayed=(),
+        )
+
+    @property
+    def _preprocessing(self) -> Preprocessing:
+        return Preprocessing(height=self.section.height, width=self.section.width)
+
+    def _exemplars(self, memory: Sequence[Sample]) -> tuple[Sample, ...]:
+        sizes: dict[SampleId, int] = {}
+        for sample in memory:
+            sizes[sample.sample_id] = sum(
+                self.storage.size(key) or 0 for key in (sample.image_key, sample.mask_key)
+            )
+        return choose_exemplars(
+            memory,
+            sizes,
+            self.section.replay_mib * 2**20,
+            choice=self.section.replay_choice,
+            seed=self.section.seed,
+        )
+
+    def _weights_of(self, incumbent: ModelBundle) -> Weights:
+        manifest = incumbent.manifest
+        if manifest.label_map.digest != self.label_map.digest:
+            raise LabelMapError(
+                f"version {incumbent.version_id} was trained for other classes "
+                f"({', '.join(manifest.label_map.names)}); begin with a model for the new ones"
+            )
+        if manifest.network != self.section.network:
+            raise TrainingError(
+                f"training.network is {self.section.network!r}, the incumbent is a "
+                f"{manifest.network!r}; a change of network needs a new first model"
+            )
+        key = weights_key(incumbent.version_id)
+        try:
+            data = self.storage.get(key, sha256=manifest.weights_sha256)
+        except ObjectNotFoundError as error:
+            raise TrainingError(
+                f"{key}: the incumbent's weights are not in storage; publish the version again"
+            ) from error
+        return weights_from_bytes(data, key)
+
+    def _packed(
+        self,
+        weights: Weights,
+        pictures: Sequence[Sample],
+        *,
+        parent: VersionId | None,
+        round_number: RoundNumber,
+        trained_on: tuple[SampleId, ...],
+        replayed: tuple[SampleId, ...],
+    ) -> Candidate:
+        data = weights_to_bytes(weights)
+        manifest = BundleManifest(
+            label_map=self.label_map,
+            preprocessing=self._preprocessing,
+            network=self.section.network,
+            weights_sha256=sha256_hex(data),
+            parent=parent,
+            round_number=round_number,
+            strategy=self.section.strategy,
+        )
+        images = [self._image(sample) for sample in measured_among(pictures)]
+        bundle = packed(weights, manifest, images)
+        version = ModelVersion(
+            version_id=bundle.version_id,
+            parent=parent,
+            round_number=round_number,
+            bundle_key=bundle_key(bundle.version_id),
+            sha256=bundle.sha256,
+            label_map_digest=self.label_map.digest,
+            network=self.section.network,
+            strategy=self.section.strategy,
+            weights_sha256=manifest.weights_sha256,
+            trained_on=trained_on,
+            replayed=replayed,
+            seed=self.section.seed,
+            settings={k: str(v) for k, v in self.section.model_dump(mode="json").items()},
+        )
+        return Candidate(bundle=bundle, version=version, weights=data)
+
+    def _image(self, sample: Sample) -> NDArray[np.uint8]:
+        data = self.storage.get(sample.image_key, sha256=sample.image_sha256)
+        return image_from_bytes(data, sample.image_key)
+
+
+def publish_candidate(storage: Storage, candidate: Candidate) -> None:
+    """Put weights, then bundle, into storage; a second call changes nothing."""
+    version_id = candidate.version.version_id
+    for key, data in (
+        (weights_key(version_id), candidate.weights),
+        (bundle_key(version_id), candidate.bundle.to_bytes()),
+    ):
+        try:
+            storage.put_if_absent(key, data)
+        except ObjectExistsError:
+            # A version id is the hash of its content: what lies there is this very object, or
+            # damaged, and then whoever reads it is told by the checksum.
+            continue
+
+
+def _held_back(*groups: Sequence[Sample]) -> list[Sample]:
+    """Every tenth sample of each group, by id; none when that were too few to measure."""
+    ranked = [sorted(group, key=lambda sample: sample.sample_id) for group in groups]
+    chosen = [sample for group in ranked for sample in group[::_HELD_BACK]]
+    return chosen if len(chosen) >= _FEWEST_HELD_BACK else []
+
+
+def _without(samples: Sequence[Sample], aside: set[SampleId]) -> list[Sample]:
+    return [sample for sample in samples if sample.sample_id not in aside]

@@ -1,0 +1,57 @@
+"""`cornerloop serve`: the service in a thread of its own, the page in the main one."""
+
+import logging
+import threading
+
+import uvicorn
+
+from cloud.assembly import make_service, open_cloud
+from cloud.reports import rounds_overview
+from cloud.service import Service
+from cloud.web.app import make_app
+from lifelong.config import Config
+from lifelong.errors import RoundError
+
+logger = logging.getLogger(__name__)
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        RoundError: the service had to stop (another one took the lease); the page stops too.
+    """
+    cloud = open_cloud(config)
+    service = make_service(cloud)
+    app = make_app(
+        overview=lambda: rounds_overview(
+            (reader := open_cloud(config)).rounds.all(), reader.kb, reader.releases.history()
+        ),
+        trouble=lambda: service.last_error,
+        title=config.label_studio.project,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")
+    )
+    stop = threading.Event()
+    ended: list[BaseException] = []
+    loop = threading.Thread(
+        target=_advance, args=(service, stop, server, ended), name="rounds", daemon=True
+    )
+    loop.start()
+    server.run()  # returns on SIGTERM and Ctrl-C
+    stop.set()
+    loop.join(timeout=30)
+    if ended:
+        raise RoundError(f"rounds are no longer advanced here: {ended[0]}") from ended[0]
+
+
+def _advance(
+    service: Service, stop: threading.Event, server: uvicorn.Server, ended: list[BaseException]
+) -> None:
+    try:
+        service.run(stop)
+    except BaseException as error:
+        logger.exception("the service stopped")
+        ended.append(error)
+        server.should_exit = True

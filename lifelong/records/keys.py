@@ -1,0 +1,30 @@
+"""Where things lie in storage: the keys that edge, cloud and workers agree on."""
+
+from lifelong.records.ids import RoundNumber, SampleId, VersionId
+
+CURRENT_RELEASE = "releases/current.json"  # the only thing edges poll
+
+
+def image_key(sample_id: SampleId) -> str:
+    """An admitted picture."""
+    return f"images/{sample_id}.jpg"
+
+
+def edge_mask_key(sample_id: SampleId) -> str:
+    """What the edge's model answered for it."""
+    return f"edge_masks/{sample_id}.png"
+
+
+def draft_key(round_number: RoundNumber, sample_id: SampleId) -> str:
+    """The mask that was drafted for it."""
+    return f"drafts/{round_number}/{sample_id}.png"
+
+
+def bundle_key(version_id: VersionId) -> str:
+    """A version's bundle."""
+    return f"models/{version_id}.bundle"
+
+
+def weights_key(version_id: VersionId) -> str:
+    """A version's weights (safetensors), for training on."""
+    return f"models/{version_id}.safetensors"
