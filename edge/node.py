@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from edge.health import Health
@@ -106,7 +106,7 @@ class EdgeNode:
     def _see_and_remember(self, frame: Frame) -> None:
         try:
             self.see(frame)
-        except LifelongError as error:
+        except (LifelongError, OSError) as error:
             # One frame that no model can answer must neither stop the node nor come for ever.
             self.health.vitals.frames_failed += 1
             self.health.vitals.last_error = str(error)
@@ -127,6 +127,7 @@ class EdgeNode:
             reasons=list(verdict.reasons),
             version_id=prediction.version_id,
             scores=dict(verdict.scores),
+            regions=[asdict(region) for region in verdict.regions],
         )
 
     def _tell(self, *, at_once: bool = False) -> None:

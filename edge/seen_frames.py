@@ -41,13 +41,16 @@ class SeenFrames:
     def remember(self, key: str, sequence: int) -> None:
         """Write a frame down as processed; on the disk when this returns.
 
-        Raises:
-            OSError: the disk is full or gone; the frame is remembered in memory only.
+        On a disk that is full or gone the frame is remembered in memory only: it may come again
+        after a restart, and the outbox knows it by its content.
         """
         self._keys[key] = sequence
         self._next = max(self._next, sequence + 1)
-        os.write(self._handle, _line(key, sequence))
-        os.fsync(self._handle)
+        try:
+            os.write(self._handle, _line(key, sequence))
+            os.fsync(self._handle)
+        except OSError as error:
+            logger.warning("frame %d is remembered in memory only: %s", sequence, error)
 
     def forget(self, is_gone: Callable[[str], bool], *, at_least: int = 1000) -> None:
         """Rewrite the file without the frames that are gone, if these are `at_least` so many."""

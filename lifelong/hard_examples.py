@@ -37,6 +37,7 @@ class Verdict:
     score: float  # of the configured policy, 0 (sure) .. 1 (no idea)
     reasons: tuple[str, ...]  # empty when the frame is not hard
     scores: Mapping[str, float]  # all that were computed, by name
+    regions: tuple["RegionDoubt", ...] = ()  # one a class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,15 @@ def judge(
         background_id: class id of `section.background`; None: a frame that is one class all
             over counts as empty.
     """
-    scores = _cheap_scores(prediction, section.confidence_below)
+    regions = region_scores(prediction, section.confidence_below, by="class")
+    scores = _scores_of(regions)
     if section.policy == "ibt":
-        scores["ibt"] = _share_of_doubtful_regions(prediction, section.confidence_below)
+        scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     match section.policy:
         case "edge_only":  # nothing leaves the node, whatever the other switches say
-            return Verdict(is_hard=False, score=scores["entropy"], reasons=(), scores=scores)
+            return Verdict(
+                is_hard=False, score=scores["entropy"], reasons=(), scores=scores, regions=regions
+            )
         case "cloud_only":
             score, reasons = scores["entropy"], ["policy cloud_only keeps every frame"]
         case "random":
@@ -86,7 +90,13 @@ def judge(
         reasons.append(f"drawn for the random share of {section.random_share:g}")
     if section.empty_is_hard and is_empty(prediction, background_id):
         reasons.append("nothing but background was found")
-    return Verdict(is_hard=bool(reasons), score=score, reasons=tuple(reasons), scores=scores)
+    return Verdict(
+        is_hard=bool(reasons),
+        score=score,
+        reasons=tuple(reasons),
+        scores=scores,
+        regions=regions,
+    )
 
 
 def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[str, float]:
@@ -103,8 +113,8 @@ def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[s
 
     Training takes the quantiles of these over its pictures into the bundle's manifest.
     """
-    scores = _cheap_scores(prediction, section.confidence_below)
-    scores["ibt"] = _share_of_doubtful_regions(prediction, section.confidence_below)
+    scores = _scores_of(region_scores(prediction, section.confidence_below, by="class"))
+    scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     return scores
 
 
@@ -122,24 +132,26 @@ def region_scores(
     mask = prediction.mask
     if mask.size == 0:
         return ()
+    labels: NDArray[np.int64]
+    present: NDArray[np.int64]
     if by == "piece":
         pieces = connected_pieces(mask)
-        labels, class_ids, boxes = pieces.labels, pieces.class_ids, pieces.boxes
+        labels, boxes = pieces.labels.ravel(), pieces.boxes
+        present, class_ids = np.arange(len(pieces)), pieces.class_ids
     else:
-        class_ids, inverse = np.unique(mask, return_inverse=True)
-        labels = inverse.reshape(mask.shape).astype(np.int64)
-        boxes = np.array([_box(labels == index) for index in range(class_ids.size)])
-    areas = np.bincount(labels.ravel(), minlength=class_ids.size)
-    below = _plane(prediction, "confidence") < confidence_below
-    columns = [
-        np.bincount(labels.ravel(), weights=plane.ravel(), minlength=class_ids.size) / areas
-        for plane in (
-            _plane(prediction, "confidence"),
-            _plane(prediction, "entropy"),
-            _plane(prediction, "margin"),
-            below,
-        )
-    ]
+        labels = mask.ravel().astype(np.int64)
+        present = np.flatnonzero(np.bincount(labels))
+        class_ids = present.astype(np.uint8)
+        boxes = np.array([_box(mask == class_id) for class_id in class_ids])
+    areas = np.bincount(labels)[present]
+    confidence = _plane(prediction, "confidence")
+    planes = (
+        confidence,
+        _plane(prediction, "entropy"),
+        _plane(prediction, "margin"),
+        confidence < confidence_below,
+    )
+    columns = [np.bincount(labels, weights=plane.ravel())[present] / areas for plane in planes]
     return tuple(
         RegionDoubt(
             class_id=int(class_ids[index]),
@@ -191,30 +203,20 @@ def _over_threshold(
     return [f"{section.policy} {score:.3f} reaches {threshold:.3f} ({whose})"]
 
 
-def _cheap_scores(prediction: Prediction, confidence_below: float) -> dict[str, float]:
-    """Every score but `ibt`, which has to find regions first."""
-    confidence, entropy = _plane(prediction, "confidence"), _plane(prediction, "entropy")
-    pixels = max(prediction.mask.size, 1)
-    if prediction.mask.size == 0:  # nothing was seen, so nothing was doubted
-        names = ("entropy", "margin", "least_confidence", "share_below", "cross_entropy")
-        return dict.fromkeys(names, 0.0)
+def _scores_of(regions: tuple[RegionDoubt, ...]) -> dict[str, float]:
+    """Every score but `ibt` from the regions by class; their pixels are all pixels of the frame."""
+    pixels = max(sum(region.area for region in regions), 1)  # nothing seen is nothing doubted
+    classes = max(len(regions), 1)
     return {
-        "entropy": _share(entropy.mean(dtype=np.float64)),
-        "margin": _share(1.0 - _plane(prediction, "margin").mean(dtype=np.float64)),
-        "least_confidence": _share(1.0 - confidence.mean(dtype=np.float64)),
-        "share_below": np.count_nonzero(confidence < confidence_below) / pixels,
-        "cross_entropy": _share(_mean_over_classes(prediction.mask, entropy)),
+        "entropy": _share(sum(r.entropy * r.area for r in regions) / pixels),
+        "margin": _share(sum((1.0 - r.margin) * r.area for r in regions) / pixels),
+        "least_confidence": _share(sum((1.0 - r.confidence) * r.area for r in regions) / pixels),
+        "share_below": _share(sum(r.share_below * r.area for r in regions) / pixels),
+        "cross_entropy": _share(sum(r.entropy for r in regions) / classes),
     }
 
 
-def _mean_over_classes(mask: NDArray[np.uint8], values: NDArray[np.float32]) -> float:
-    areas = np.bincount(mask.ravel(), minlength=256)
-    sums = np.bincount(mask.ravel(), weights=values.ravel(), minlength=256)
-    present = areas > 0
-    return float((sums[present] / areas[present]).mean())
-
-
-def _share_of_doubtful_regions(prediction: Prediction, confidence_below: float) -> float:
+def _share_of_doubtful_pieces(prediction: Prediction, confidence_below: float) -> float:
     if prediction.mask.size == 0:
         return 0.0
     labels = connected_pieces(prediction.mask).labels.ravel()
@@ -236,8 +238,8 @@ def _plane(
     return np.clip(np.where(np.isfinite(plane), plane, np.float32(_WORST[name])), 0.0, 1.0)
 
 
-def _share(value: float | np.floating) -> float:
-    return float(min(max(value, 0.0), 1.0))
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
 
 
 def _box(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edge.frame_sources import FolderFrames, Patience
 from edge.seen_frames import SeenFrames
@@ -57,8 +58,6 @@ def test_frames_come_sorted_nested_and_with_their_attributes(tmp_path):
 
 
 def test_every_suffix_in_any_case_is_read_and_other_files_are_not(tmp_path):
-    from PIL import Image
-
     folder = tmp_path / "frames"
     folder.mkdir()
     picture = Image.fromarray(an_image())
@@ -245,3 +244,22 @@ def test_tr_08_numbers_go_on_when_files_that_are_gone_are_forgotten(tmp_path):
     assert len(again) == 6
     assert again.next_sequence == 21
     again.close()
+
+
+def test_b5_a_decompression_bomb_is_an_unreadable_file_and_not_the_end(tmp_path, monkeypatch):
+    write_frames(tmp_path, 2)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 4)
+    frames = source(tmp_path)
+    assert taken(frames) == []
+    assert frames.unreadable == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"GIF89a", b"\xff\xd8\xff\xe1\xff\xff"])
+def test_a_file_that_only_pretends_to_be_a_picture_is_reported(tmp_path, content):
+    path = tmp_path / "frames/a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    make_old(path)
+    frames = source(tmp_path)
+    assert taken(frames) == []
+    assert frames.unreadable == 1

@@ -223,3 +223,34 @@ def test_the_random_draw_is_even_and_the_same_for_a_frame_seen_again():
     assert 0.99 < max(draws) < 1.0
     assert sum(draws) / len(draws) == pytest.approx(0.5, abs=0.03)
     assert draw(8, a_frame()) != draw(7, a_frame())
+
+
+def test_b5_a_full_disk_neither_stops_the_node_nor_loses_count(tmp_path, storage, monkeypatch):
+    write_frames(tmp_path, 3)
+    ran = node(tmp_path, storage)
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    for name in ("edge.outbox.write_synced", "edge.seen_frames.os.write", "os.write"):
+        monkeypatch.setattr(name, full)
+    monkeypatch.setattr("edge.health.write_whole", full)
+    monkeypatch.setattr("edge.model_updates.write_whole", full)
+    ran.run()
+    monkeypatch.undo()
+    assert ran.health.vitals.frames == 3
+    assert ran.health.vitals.hard_examples == 0
+    assert restarted(tmp_path, storage).slot.version_id is None
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        lock_state(tmp_path / "file/state")
+
+
+@pytest.mark.parametrize("kind", ["camera", "video"])
+def test_a_node_is_built_for_every_kind_of_source(tmp_path, storage, kind):
+    source = {"type": kind} if kind == "camera" else {"type": kind, "path": tmp_path / "none.mp4"}
+    built = node(tmp_path, storage, source=source)
+    assert type(built.source).__name__ == f"{kind.title()}Frames"
