@@ -1,0 +1,156 @@
+"""A segmenter and hold-outs in, an `EvaluationReport` out; one picture at a time, without torch."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifelong.errors import ConfigError, ModelOutputError, RecordError
+from lifelong.links.storage import Storage
+from lifelong.records.ids import VersionId
+from lifelong.records.label_map import LabelMap
+from lifelong.records.model_versions import EvaluationReport, TaskResult
+from lifelong.records.pixels import Prediction, image_from_bytes, mask_from_png
+from lifelong.records.samples import Sample
+from lifelong.segmentation_metrics import (
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+)
+
+Examined = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (H, W, 3) RGB and (H, W) class ids
+
+# By learning task: pictures with their labels, which may be walked through more than once, since
+# candidate and incumbent sit the same examination.
+Holdouts = Mapping[str, Iterable[Examined]]
+
+_IMAGES = {".jpg", ".jpeg", ".png"}
+
+
+class Segmenter(Protocol):
+    """Whatever answers a picture with a mask."""
+
+    def segment(self, image: NDArray[np.uint8]) -> Prediction:
+        """Segment one (H, W, 3) uint8 RGB picture at its own size."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileHoldout:
+    """Pictures and labels in files, decoded when they are needed."""
+
+    paths: tuple[tuple[Path, Path], ...]  # image, mask of class ids
+
+    def __iter__(self) -> Iterator[Examined]:
+        for image, mask in self.paths:
+            yield (
+                image_from_bytes(image.read_bytes(), str(image)),
+                mask_from_png(mask.read_bytes(), str(mask)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHoldout:
+    """Samples in storage, fetched, verified and decoded when they are needed."""
+
+    samples: tuple[Sample, ...]
+    storage: Storage
+
+    def __iter__(self) -> Iterator[Examined]:
+        for sample in self.samples:
+            image = self.storage.get(sample.image_key, sha256=sample.image_sha256)
+            mask = self.storage.get(sample.mask_key, sha256=sample.mask_sha256)
+            yield image_from_bytes(image, sample.image_key), mask_from_png(mask, sample.mask_key)
+
+
+def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> EvaluationReport:
+    """Let a model sit the examination of every learning task.
+
+    mIoU is taken over a whole hold-out, not as a mean of pictures, and over the classes present
+    in its labels.
+
+    Raises:
+        RecordError: no hold-out, one without pictures or without a labelled pixel.
+        ModelOutputError: the model leaves pixels without a class, or says NaN.
+        LabelMapError: labels that the label map does not know.
+    """
+    results: dict[str, TaskResult] = {}
+    versions: set[VersionId] = set()
+    for task, pictures in holdouts.items():
+        matrix = np.zeros((len(label_map), len(label_map)), dtype=np.int64)
+        images = 0
+        for image, truth in pictures:
+            label_map.check(truth, f"hold-out {task!r}, picture {images + 1}")
+            prediction = segmenter.segment(image)
+            if prediction.mask.size and int(prediction.mask.max()) >= len(label_map):
+                raise ModelOutputError(
+                    f"version {prediction.version_id}: answers class id "
+                    f"{int(prediction.mask.max())}, the label map has {len(label_map)} classes"
+                )
+            matrix += confusion_matrix(truth, prediction.mask, len(label_map))
+            versions.add(prediction.version_id)
+            images += 1
+        if not matrix.any():
+            raise RecordError(f"hold-out {task!r}: {images} pictures, no labelled pixel in them")
+        results[task] = _result(matrix, label_map, images)
+    if len(versions) != 1:
+        raise RecordError(f"an examination needs hold-outs and one model, got {sorted(versions)}")
+    return EvaluationReport(version_id=versions.pop(), tasks=results)
+
+
+def read_holdouts(folder: Path) -> dict[str, FileHoldout]:
+    """Hold-outs laid out as `{task}/eval/{images,train_ids}`, or one directly in `folder`.
+
+    In a flat folder (`{images,train_ids}`) the learning task is the folder's own name.
+
+    Raises:
+        ConfigError: no hold-out is there, or an image has no mask.
+    """
+    if (folder / "images").is_dir():
+        return {folder.resolve().name: _file_holdout(folder)}
+    tasks = sorted(path.parent for path in folder.glob("*/eval") if path.is_dir())
+    if not tasks:
+        raise ConfigError(
+            f"{folder}: no hold-outs; expected {{task}}/eval/images and {{task}}/eval/train_ids"
+        )
+    return {task.name: _file_holdout(task / "eval") for task in tasks}
+
+
+def holdouts_of_samples(samples: Sequence[Sample], storage: Storage) -> dict[str, StoredHoldout]:
+    """Samples that examine, grouped by learning task in the order they appear."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.learning_task, []).append(sample)
+    return {task: StoredHoldout(tuple(group), storage) for task, group in groups.items()}
+
+
+def _file_holdout(folder: Path) -> FileHoldout:
+    images, masks = folder / "images", folder / "train_ids"
+    if not images.is_dir() or not masks.is_dir():
+        raise ConfigError(f"{folder}: expected the folders images and train_ids in it")
+    pairs = [
+        (image, masks / f"{image.stem}.png")
+        for image in sorted(images.iterdir())
+        if image.suffix.lower() in _IMAGES
+    ]
+    missing = [str(mask) for _, mask in pairs if not mask.is_file()]
+    if missing or not pairs:
+        raise ConfigError(f"{folder}: {missing[0] + ' is missing' if missing else 'no images'}")
+    return FileHoldout(tuple(pairs))
+
+
+def _result(matrix: NDArray[np.int64], label_map: LabelMap, images: int) -> TaskResult:
+    values = iou_per_class(matrix)
+    return TaskResult(
+        miou=mean_iou(matrix),
+        pixel_accuracy=pixel_accuracy(matrix),
+        iou={
+            name: float(value)
+            for name, value in zip(label_map.names, values, strict=True)
+            if not np.isnan(value)
+        },
+        images=images,
+    )

@@ -1,0 +1,131 @@
+"""Samples as tensors: decoded once, kept as uint8 at the network's size, drawn in mixed batches."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lifelong.errors import TrainingError
+from lifelong.links.storage import Storage
+from lifelong.preprocessing import Preprocessing, network_target
+from lifelong.records.label_map import LabelMap
+from lifelong.records.pixels import image_from_bytes, mask_from_png
+from lifelong.records.samples import Sample
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (H, W, 3) RGB and (H, W) class ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Pictures and masks at the network's input size; 150 kB each at 160x240."""
+
+    images: Tensor  # (N, 3, h, w), uint8, RGB
+    masks: Tensor  # (N, h, w), uint8, class ids and 255
+    learning_tasks: tuple[str, ...]  # N names
+
+    def __len__(self) -> int:
+        return len(self.learning_tasks)
+
+    def digest(self) -> str:
+        """64 hex digits of the pixels and names: equal pictures, equal digest."""
+        state = hashlib.sha256("\0".join(self.learning_tasks).encode())
+        state.update(self.images.numpy().tobytes())
+        state.update(self.masks.numpy().tobytes())
+        return state.hexdigest()
+
+    def take(self, indices: Sequence[int]) -> "Pictures":
+        """The pictures at `indices`, in that order."""
+        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        return Pictures(
+            images=self.images[chosen],
+            masks=self.masks[chosen],
+            learning_tasks=tuple(self.learning_tasks[index] for index in indices),
+        )
+
+
+def pictures_from_pairs(
+    pairs: Iterable[Pair], how: Preprocessing, *, learning_task: str = ""
+) -> Pictures:
+    """Scale (image, mask) pairs to the network's size, one at a time."""
+    images, masks = [], []
+    for image, mask in pairs:
+        if image.shape[:2] != mask.shape:
+            raise TrainingError(f"an image {image.shape} with a mask {mask.shape}")
+        size = (how.width, how.height)
+        scaled = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+        images.append(np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1)))
+        masks.append(network_target(mask, how))
+    if not images:
+        return no_pictures(how)
+    return Pictures(
+        images=torch.from_numpy(np.stack(images)),
+        masks=torch.from_numpy(np.stack(masks)),
+        learning_tasks=(learning_task,) * len(images),
+    )
+
+
+def pictures_from_samples(
+    samples: Sequence[Sample], storage: Storage, label_map: LabelMap, how: Preprocessing
+) -> Pictures:
+    """Read, verify, decode and scale samples.
+
+    Raises:
+        ChecksumError, ObjectNotFoundError: an object is damaged or gone.
+        ImageError, LabelMapError: bytes that are not an image, ids that are not classes.
+    """
+    pictures = pictures_from_pairs((_pair(sample, storage, label_map) for sample in samples), how)
+    return Pictures(
+        images=pictures.images,
+        masks=pictures.masks,
+        learning_tasks=tuple(sample.learning_task for sample in samples),
+    )
+
+
+def no_pictures(how: Preprocessing) -> Pictures:
+    """An empty set at the network's size."""
+    return Pictures(
+        images=torch.zeros((0, 3, how.height, how.width), dtype=torch.uint8),
+        masks=torch.zeros((0, how.height, how.width), dtype=torch.uint8),
+        learning_tasks=(),
+    )
+
+
+def joined(first: Pictures, second: Pictures) -> Pictures:
+    """Both sets, `first` in front."""
+    return Pictures(
+        images=torch.cat([first.images, second.images]),
+        masks=torch.cat([first.masks, second.masks]),
+        learning_tasks=first.learning_tasks + second.learning_tasks,
+    )
+
+
+def draw(pictures: Pictures, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of `count` pictures: every learning task equally likely, then every picture of it.
+
+    A memory holds many pictures of the first condition and few of the last; drawn evenly over
+    pictures, the last condition would hardly be replayed.
+    """
+    names = np.array(pictures.learning_tasks)
+    kinds = sorted(set(pictures.learning_tasks))
+    members = [np.flatnonzero(names == kind) for kind in kinds]
+    chosen = [members[int(kind)] for kind in rng.integers(len(kinds), size=count)]
+    return np.array([group[int(rng.integers(len(group)))] for group in chosen], dtype=np.int64)
+
+
+def _pair(sample: Sample, storage: Storage, label_map: LabelMap) -> Pair:
+    image = image_from_bytes(
+        storage.get(sample.image_key, sha256=sample.image_sha256), sample.image_key
+    )
+    mask = mask_from_png(storage.get(sample.mask_key, sha256=sample.mask_sha256), sample.mask_key)
+    label_map.check(mask, sample.mask_key)
+    if image.shape[:2] != mask.shape:
+        raise TrainingError(
+            f"sample {sample.sample_id}: image {image.shape[:2]} and mask {mask.shape} differ in "
+            "size; annotate it again"
+        )
+    return image, mask

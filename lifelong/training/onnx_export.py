@@ -1,0 +1,103 @@
+"""A trained network to ONNX, and proof that ONNX Runtime answers as torch does."""
+
+import logging
+import warnings
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lifelong.errors import ExportMismatchError
+from lifelong.model_bundle import ModelBundle
+from lifelong.preprocessing import Preprocessing, network_input
+from lifelong.segmenter import OnnxSegmenter
+
+INPUT, OUTPUT = "image", "logits"
+_OPSET = 18
+
+# Two libraries that add the same numbers in another order differ by rounding; relative to the
+# largest logit, since that is what float32 rounds by.
+TOLERANCE = 1e-4
+
+
+def onnx_from_network(network: nn.Module, how: Preprocessing) -> bytes:
+    """(1, 3, height, width) float32 to (1, classes, h, w) as an ONNX file.
+
+    Equal weights give equal bytes: whatever the exporter notes about the machine is taken out.
+    """
+    network = network.cpu().eval()
+    example = torch.zeros(1, 3, how.height, how.width)
+    level = logging.getLogger("torch.onnx").level
+    with warnings.catch_warnings():
+        # The exporter walks through deprecated corners of torch itself; not ours to mend.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=_OPSET,
+                verbose=False,
+            )
+        finally:
+            logging.getLogger("torch.onnx").setLevel(level)
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    _forget_origins(model)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def prove_equal(bundle: ModelBundle, network: nn.Module, images: list[NDArray[np.uint8]]) -> float:
+    """Largest difference between the bundle's logits and the network's, over all images.
+
+    Masks must be equal too, but where torch itself is undecided by less than that difference.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each; one of pure noise is added.
+
+    Raises:
+        ExportMismatchError: the two disagree by more than rounding.
+    """
+    network = network.cpu().eval()
+    how = bundle.manifest.preprocessing
+    noise = np.random.default_rng(0).integers(0, 256, (how.height, how.width, 3), dtype=np.uint8)
+    segmenter = OnnxSegmenter(bundle, threads=1)
+    largest = 0.0
+    for image in [noise, *images]:
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(network_input(image, how)))[0].numpy()
+        given = segmenter.logits(image)
+        if given.shape != wanted.shape:
+            raise ExportMismatchError(f"exported logits {given.shape}, trained {wanted.shape}")
+        difference = float(np.abs(given - wanted).max())
+        allowed = TOLERANCE * max(1.0, float(np.abs(wanted).max()))
+        second, first = np.partition(wanted, -2, axis=0)[-2:]
+        decided = first - second > 2.0 * difference
+        if not difference <= allowed or (given.argmax(0) != wanted.argmax(0))[decided].any():
+            raise ExportMismatchError(
+                f"the exported model's logits differ by {difference:.2e} from the trained one's, "
+                f"{allowed:.2e} is rounding; do not release it"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _forget_origins(model: onnx.ModelProto) -> None:
+    """Take out stack traces, file paths and names of the machine that exported."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    graph.doc_string, graph.name = "", "network"
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"

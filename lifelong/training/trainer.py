@@ -1,0 +1,263 @@
+"""One plain loop that turns pictures into weights: batches, loss and penalties, checkpoints.
+
+All chance of a step comes from (seed, step), so a run that was stopped and goes on from its last
+checkpoint ends with the same weights, bit by bit, as one that was never stopped.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lifelong.config import TrainingSection
+from lifelong.errors import DivergedError, TrainingError
+from lifelong.preprocessing import Preprocessing
+from lifelong.records.ids import sha256_hex
+from lifelong.training.augmentation import augmented, normalised
+from lifelong.training.checkpoints import (
+    Weights,
+    load_weights,
+    read_checkpoint,
+    weights_of,
+    weights_sha256,
+    write_checkpoint,
+)
+from lifelong.training.datasets import Pictures, draw, joined
+from lifelong.training.distillation import distillation_loss
+from lifelong.training.ewc import ewc_penalty, fisher_information
+from lifelong.training.losses import cross_entropy, enlarged_logits
+from lifelong.training.networks import build_network
+from lifelong.training.strategies import strategy_named
+
+Progress = Callable[[int, int, float], None]  # steps done, steps in all, loss
+
+# The loss looks at every second pixel: a quarter of the time, and the logits are coarser anyway.
+_LOSS_STRIDE = 2
+_WARM_UP = 0.05  # share of the steps in which the learning rate rises
+_FISHER_PICTURES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """Everything that decides what a run will learn; equal lessons give equal weights."""
+
+    section: TrainingSection
+    classes: int
+    new: Pictures
+    memory: Pictures
+    incumbent: Weights | None  # None: from scratch
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network wants its pictures."""
+        return Preprocessing(height=self.section.height, width=self.section.width)
+
+    def digest(self) -> str:
+        """64 hex digits of the whole lesson."""
+        how = self.section.model_dump_json(exclude={"checkpoint_every"})
+        start = weights_sha256(self.incumbent) if self.incumbent is not None else ""
+        parts = (how, str(self.classes), self.new.digest(), self.memory.digest(), start)
+        return sha256_hex("\n".join(parts).encode())
+
+
+def train(
+    lesson: Lesson, *, checkpoint: Path | None = None, on_progress: Progress | None = None
+) -> Weights:
+    """Learn the lesson; go on from `checkpoint` when it is of this same lesson.
+
+    Raises:
+        TrainingError: no picture to learn from.
+        DivergedError: the loss became NaN or infinite.
+    """
+    if len(lesson.new) + len(lesson.memory) == 0:
+        raise TrainingError("no sample to learn from; annotate some first")
+    device = device_named(lesson.section.device)
+    with _reproducible(lesson.section, device):
+        run = _Run(lesson, device)
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        return run.finish(checkpoint, on_progress)
+
+
+def device_named(name: str) -> torch.device:
+    """`auto` is the GPU when there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def learning_rate_at(step: int, section: TrainingSection) -> float:
+    """A linear rise over the first steps, then half a cosine down to nothing.
+
+    Loshchilov & Hutter 2017 without restarts: rate · ½ · (1 + cos(π · progress)).
+    """
+    rise = max(1, round(_WARM_UP * section.steps))
+    if step < rise:
+        return section.learning_rate * (step + 1) / rise
+    progress = (step - rise) / max(1, section.steps - rise)
+    return section.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class _Run:
+    """A student on its way through a lesson."""
+
+    def __init__(self, lesson: Lesson, device: torch.device) -> None:
+        self.lesson, self.section, self.device = lesson, lesson.section, device
+        self.strategy = strategy_named(lesson.section.strategy)
+        self.student = self._network()
+        self.step = 0
+        self.teacher: nn.Module | None = None
+        self.anchor: Weights = {}
+        self.fisher: Weights = {}
+        if lesson.incumbent is not None:
+            load_weights(self.student, lesson.incumbent, "the incumbent")
+            if self.strategy.distils:
+                self.teacher = self._network()
+                load_weights(self.teacher, lesson.incumbent, "the teacher")
+                self.teacher.eval()
+            if self.strategy.anchors and len(lesson.memory):
+                self.anchor = {n: p.detach().clone() for n, p in self.student.named_parameters()}
+                self.fisher = self._fisher()
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(),
+            lr=self.section.learning_rate,
+            weight_decay=self.section.weight_decay,
+            fused=True,
+        )
+
+    def finish(self, checkpoint: Path | None, on_progress: Progress | None) -> Weights:
+        """Take the remaining steps."""
+        self._into_training()
+        steps = self.section.steps
+        while self.step < steps:
+            loss = self._learn_from(*self._batch())
+            self.step += 1
+            due = self.step % self.section.checkpoint_every == 0 or self.step == steps
+            if checkpoint is not None and due:
+                self._save(checkpoint)
+            if on_progress is not None:
+                on_progress(self.step, steps, loss)
+        return weights_of(self.student)
+
+    def _into_training(self) -> None:
+        self.student.train()
+        if os.environ.get("TRY_BN", "train") == "frozen" and self.lesson.incumbent is not None:
+            for module in self.student.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+    def _network(self) -> nn.Module:
+        network = build_network(self.section.network, self.lesson.classes, seed=self.section.seed)
+        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.section.seed, self.step])
+        drawn = self._drawn(rng)
+        how = self.lesson.preprocessing
+        pictures, target = augmented(
+            drawn.images.to(self.device), drawn.masks.to(self.device), how, rng
+        )
+        thin = target[:, ::_LOSS_STRIDE, ::_LOSS_STRIDE]
+        return pictures.contiguous(memory_format=torch.channels_last), thin
+
+    def _drawn(self, rng: np.random.Generator) -> Pictures:
+        new, memory, size = self.lesson.new, self.lesson.memory, self.section.batch_size
+        if not len(new) or (self.strategy.pools and len(memory)):
+            pool = joined(new, memory)
+            return pool.take(draw(pool, size, rng).tolist())
+        old = round(size * self.section.replay_share) if self.strategy.replays else 0
+        if not len(memory):
+            old = 0
+        old = min(old, size - 1)  # a batch without anything new would teach nothing
+        fresh = new.take(draw(new, size - old, rng).tolist())
+        return joined(fresh, memory.take(draw(memory, old, rng).tolist())) if old else fresh
+
+    def _learn_from(self, pictures: Tensor, target: Tensor) -> float:
+        logits = self.student(pictures)
+        loss = cross_entropy(
+            enlarged_logits(logits, (int(target.shape[1]), int(target.shape[2]))), target
+        )
+        if self.teacher is not None and self.section.distillation_weight > 0:
+            with torch.no_grad():
+                answers = self.teacher(pictures)
+            loss = loss + self.section.distillation_weight * distillation_loss(
+                logits, answers, target, temperature=self.section.distillation_temperature
+            )
+        if self.fisher:
+            loss = loss + self.section.ewc_weight * ewc_penalty(
+                self.student, self.anchor, self.fisher
+            )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss is {value} at step {self.step + 1} of {self.section.steps}; "
+                "lower training.learning_rate"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(self.step, self.section)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        return value
+
+    def _fisher(self) -> Weights:
+        memory = self.lesson.memory
+        rng = np.random.default_rng([self.section.seed, 0xF15])
+        chosen = memory.take(draw(memory, min(_FISHER_PICTURES, len(memory)), rng).tolist())
+        pictures = normalised(chosen.images.to(self.device), self.lesson.preprocessing)
+        masks = chosen.masks.to(self.device).long()[:, ::_LOSS_STRIDE, ::_LOSS_STRIDE]
+        batches = [(pictures[i : i + 1], masks[i : i + 1]) for i in range(len(chosen))]
+
+        def loss_of(network: nn.Module, picture: Tensor, mask: Tensor) -> Tensor:
+            size = (int(mask.shape[1]), int(mask.shape[2]))
+            return cross_entropy(enlarged_logits(network(picture), size), mask)
+
+        return fisher_information(self.student, batches, loss_of)
+
+    def _save(self, path: Path) -> None:
+        tensors = {f"network.{name}": value for name, value in weights_of(self.student).items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                tensors[f"optimizer.{index}.{name}"] = value.detach().cpu()
+        write_checkpoint(path, tensors, {"lesson": self.lesson.digest(), "step": self.step})
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of this same lesson; any other one is passed over."""
+        found = read_checkpoint(path)
+        if found is None or found[1].get("lesson") != self.lesson.digest():
+            return
+        tensors, about = found
+        own = {n.removeprefix("network."): t for n, t in tensors.items() if n[:8] == "network."}
+        load_weights(self.student, own, str(path))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.step = int(str(about["step"]))
+
+
+@contextmanager
+def _reproducible(section: TrainingSection, device: torch.device) -> Iterator[None]:
+    """Settings of the whole process that make equal runs equal, given back afterwards."""
+    threads = torch.get_num_threads()
+    before = torch.are_deterministic_algorithms_enabled()
+    if section.threads:
+        torch.set_num_threads(section.threads)
+    # On a GPU some backward passes have no deterministic kernel; there equal runs are near, not
+    # equal.
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(before)
