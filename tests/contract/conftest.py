@@ -1,0 +1,5 @@
+"""Fixtures that only contract suites use."""
+
+from tests.integration_fixtures import label_studio_server
+
+__all__ = ["label_studio_server"]

@@ -1,0 +1,189 @@
+"""`FakeStudio`: a Label Studio in memory, with the methods and habits of the real one.
+
+It gives a deleted task's id to the next one, never checks regions, and can be away or be cut off
+in the middle of an import.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from annotation.regions import Region
+from annotation.studio_tasks import (
+    StudioAnnotation,
+    StudioPrediction,
+    StudioProject,
+    StudioTask,
+)
+from annotation.task_fields import ROUND
+from lifelong.errors import LabelStudioRefusedError, LabelStudioUnavailableError
+
+
+class FakeStudio:
+    """Does what `annotation.label_studio.LabelStudio` does, without a server."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.cut_import_after: int | None = None  # tasks; then it is away until `is_up` is set
+        self.import_late = False  # the next import times out and arrives before the one after it
+        self.projects: dict[int, StudioProject] = {}
+        self.folders: dict[int, list[str]] = {}
+        self.shown: dict[int, str] = {}
+        self.email = "annotator@cornerloop.example"
+        self._tasks: dict[int, tuple[int, StudioTask]] = {}  # task id -> project id, task
+        self._late: list[tuple[int, list[Mapping[str, object]]]] = []
+        self._annotations = 0
+        self._now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+    def projects_titled(self, title: str) -> list[StudioProject]:
+        self._answer()
+        return [project for project in self.projects.values() if project.title == title]
+
+    def create_project(self, title: str, label_config: str, instruction: str) -> int:
+        self._answer()
+        number = len(self.projects) + 1
+        self.projects[number] = StudioProject(
+            project_id=number, title=title, label_config=label_config
+        )
+        self.folders[number] = []
+        return number
+
+    def set_label_config(self, project_id: int, label_config: str) -> None:
+        self._answer()
+        self.projects[project_id] = replace(self.projects[project_id], label_config=label_config)
+
+    def local_folders(self, project_id: int) -> list[str]:
+        self._answer()
+        return list(self.folders[project_id])
+
+    def add_local_folder(self, project_id: int, folder: Path) -> None:
+        self._answer()
+        self.folders[project_id].append(str(folder))
+
+    def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, object]]) -> None:
+        self._answer()
+        late, self._late = self._late, []
+        for earlier_project, earlier in late:
+            for body in earlier:
+                self._add(earlier_project, body)
+        if self.import_late:
+            self.import_late = False
+            self._late.append((project_id, list(tasks)))
+            raise LabelStudioUnavailableError("the import timed out")
+        for count, body in enumerate(tasks):
+            if count == self.cut_import_after:
+                self.cut_import_after, self.is_up = None, False
+                raise LabelStudioUnavailableError("cut off in the middle of an import")
+            self._add(project_id, body)
+
+    def round_tasks(self, project_id: int, round_number: int) -> list[StudioTask]:
+        self._answer()
+        return [
+            replace(task, predictions=(), annotations=())
+            for task in self._of(project_id)
+            if task.data.get(ROUND) == round_number
+        ]
+
+    def full_tasks(self, project_id: int, task_ids: Iterable[int]) -> list[StudioTask]:
+        self._answer()
+        wanted = set(task_ids)
+        return [task for task in self._of(project_id) if task.task_id in wanted]
+
+    def open_tasks(self, project_id: int) -> list[StudioTask]:
+        self._answer()
+        return [task for task in self._of(project_id) if not task.is_finished]
+
+    def task(self, task_id: int) -> StudioTask | None:
+        self._answer()
+        return self._tasks[task_id][1] if task_id in self._tasks else None
+
+    def delete_task(self, task_id: int) -> None:
+        self._answer()
+        self._tasks.pop(task_id, None)
+
+    def show_predictions(self, project_id: int, model_version: str) -> None:
+        self._answer()
+        versions = {p.model_version for task in self._of(project_id) for p in task.predictions}
+        if model_version not in versions:
+            raise LabelStudioRefusedError(f"no prediction of version {model_version!r}")
+        self.shown[project_id] = model_version
+
+    def shown_version(self, project_id: int) -> str:
+        return self.shown.get(project_id, "")
+
+    def create_annotation(
+        self,
+        task_id: int,
+        regions: Sequence[Region],
+        *,
+        seconds: float,
+        parent_prediction: int | None,
+    ) -> int:
+        return self._annotate(task_id, tuple(regions), seconds=seconds, is_skip=False)
+
+    def skip_task(self, task_id: int) -> None:
+        self._annotate(task_id, (), seconds=None, is_skip=True)
+
+    def close(self) -> None:
+        return None
+
+    def _answer(self) -> None:
+        if not self.is_up:
+            raise LabelStudioUnavailableError("the fake Label Studio is away")
+
+    def _of(self, project_id: int) -> list[StudioTask]:
+        return [task for _, (project, task) in sorted(self._tasks.items()) if project == project_id]
+
+    def _add(self, project_id: int, body: Mapping[str, Any]) -> None:
+        task_id = max(self._tasks, default=0) + 1
+        predictions = tuple(
+            StudioPrediction(
+                prediction_id=task_id * 10 + number,
+                model_version=one["model_version"],
+                score=one["score"],
+                regions=tuple(cast(Region, dict(region)) for region in one["result"]),
+            )
+            for number, one in enumerate(body["predictions"])
+        )
+        task = StudioTask(
+            task_id=task_id,
+            data=body["data"],
+            meta=body["meta"],
+            updated_at=self._tick(),
+            submitted=0,
+            skipped=0,
+            predictions=predictions,
+        )
+        self._tasks[task_id] = (project_id, task)
+
+    def _annotate(
+        self, task_id: int, regions: tuple[Region, ...], *, seconds: float | None, is_skip: bool
+    ) -> int:
+        self._answer()
+        if task_id not in self._tasks:
+            raise LabelStudioRefusedError(f"no task {task_id}")
+        self._annotations += 1
+        project, task = self._tasks[task_id]
+        made = StudioAnnotation(
+            annotation_id=self._annotations,
+            annotator=self.email,
+            at=self._tick(),
+            is_skip=is_skip,
+            seconds=seconds,
+            regions=regions,
+        )
+        changed = replace(
+            task,
+            annotations=(*task.annotations, made),
+            submitted=task.submitted + (not is_skip),
+            skipped=task.skipped + is_skip,
+            updated_at=made.at,
+        )
+        self._tasks[task_id] = (project, changed)
+        return made.annotation_id
+
+    def _tick(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        return self._now
