@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from edge.assembly import edge_section, loader
 from edge.model_slot import warm_up
-from edge.model_updates import POINTER_KEY, fetched
+from edge.model_updates import fetched
 from lifelong.config import Config, FolderSource, VideoSource, load_label_map
 from lifelong.errors import LifelongError
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import ModelBundle
+from lifelong.records.keys import CURRENT_RELEASE
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json
 
@@ -39,7 +40,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield _good("source", edge.source.type)
     try:
         storage = open_storage(config.storage)
-        pointer = storage.get(POINTER_KEY) if storage.exists(POINTER_KEY) else None
+        pointer = storage.get(CURRENT_RELEASE) if storage.exists(CURRENT_RELEASE) else None
         yield _good("storage", f"{storage.url} answers")
     except LifelongError as error:
         yield _bad("storage", error)
@@ -48,7 +49,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield _bad("model", "none is released yet; `run` will wait for one")
         return
     try:
-        release = from_json(Release, pointer, POINTER_KEY)
+        release = from_json(Release, pointer, CURRENT_RELEASE)
         bundle = fetched(storage, release, label_map.digest)
         yield _good("model", f"version {bundle.version_id}, {len(bundle.onnx) / 2**20:.1f} MiB")
         yield _segmentation(bundle, config)

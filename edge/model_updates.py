@@ -17,12 +17,12 @@ from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.records.ids import VersionId, sha256_hex
+from lifelong.records.keys import CURRENT_RELEASE
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, json_object, to_json
 
 logger = logging.getLogger(__name__)
 
-POINTER_KEY = "releases/current.json"
 REFUSALS_KEPT = 200
 
 
@@ -70,7 +70,7 @@ class ModelUpdates:
             StorageError: storage cannot be reached or refuses; nothing is known then.
         """
         try:
-            pointer = self._storage.get(POINTER_KEY)
+            pointer = self._storage.get(CURRENT_RELEASE)
         except ObjectNotFoundError:
             return None  # nothing is released yet
         name = sha256_hex(pointer)
@@ -78,7 +78,7 @@ class ModelUpdates:
             return None
         version = "unknown"
         try:
-            release = from_json(Release, pointer, POINTER_KEY)
+            release = from_json(Release, pointer, CURRENT_RELEASE)
             version = release.version_id
             if release.version_id == running:
                 return None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle
@@ -13,7 +14,7 @@ from tests.builders import SMALL_MAP
 
 def tiny_weights(
     label_map: LabelMap, seed: int = 0, gain: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weights (C, 3, 1, 1) and bias (C,), float32, of the tiny model; for numpy references."""
     random = np.random.default_rng(seed)
     weights = gain * random.normal(size=(len(label_map), 3, 1, 1))
@@ -21,7 +22,9 @@ def tiny_weights(
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
-def tiny_onnx(weights: np.ndarray, bias: np.ndarray, height: int = 16, width: int = 24) -> bytes:
+def tiny_onnx(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], height: int = 16, width: int = 24
+) -> bytes:
     """ONNX bytes: `image` (1, 3, height, width) float32 to `logits` (1, C, height, width)."""
     classes = weights.shape[0]
     graph = helper.make_graph(
@@ -45,7 +48,7 @@ def tiny_bundle(
     width: int = 24,
     parent: VersionId | None = None,
     score_quantiles: dict[str, dict[str, float]] | None = None,
-    weights: tuple[np.ndarray, np.ndarray] | None = None,
+    weights: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> ModelBundle:
     """A bundle that loads and answers; `seed` picks the model, a higher `gain` a surer one.
 
