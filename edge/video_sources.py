@@ -42,7 +42,7 @@ class VideoFrames:
         self._again = again
         self._keys: dict[int, str] = {}
 
-    def __iter__(self) -> Iterator[Frame | None]:
+    def __iter__(self) -> Iterator[Frame]:
         path = self._section.path
         if not path.is_file():
             raise ConfigError(f"edge.source.path: no video file {path}")

@@ -64,7 +64,7 @@ class Yard:
 
     def see(self, count: int = 1) -> list[str]:
         """Which model answered each of so many frames, with a refresh after every frame."""
-        answered = []
+        answered: list[str] = []
         for seed in range(count):
             answered.append(self.slot.segment(a_frame(seed)).version_id)
             self.slot.refresh()

@@ -123,7 +123,7 @@ def test_without_a_model_no_frame_is_taken(tmp_path):
     def sleep(_seconds: float) -> None:
         waits.append(1)
         if len(waits) == 5:
-            assert waiting.source._seen.next_sequence == 0
+            assert len((tmp_path / "state/frames.jsonl").read_bytes()) == 0
             release(storage, street_bundle())
 
     waiting = node(tmp_path, storage, Stop(sleep))
@@ -132,7 +132,9 @@ def test_without_a_model_no_frame_is_taken(tmp_path):
     assert len(waits) >= 5
 
 
-def test_a_stop_ends_after_the_frame_at_hand_and_what_is_left_comes_next_time(tmp_path, storage):
+def test_a_stop_ends_after_the_frame_at_hand_and_what_is_left_comes_next_time(
+    tmp_path, storage, monkeypatch
+):
     write_frames(tmp_path, 5)
     stop = Stop()
     ran = node(tmp_path, storage, stop)
@@ -143,7 +145,7 @@ def test_a_stop_ends_after_the_frame_at_hand_and_what_is_left_comes_next_time(tm
             stop.request()
         return see(frame)
 
-    ran.slot.segment = stop_in_the_second
+    monkeypatch.setattr(ran.slot, "segment", stop_in_the_second)
     ran.run()
     assert ran.health.vitals.frames == 2
     assert ran.health.vitals.source_exhausted is False
@@ -160,7 +162,9 @@ def test_a_stop_before_the_first_model_ends_at_once(tmp_path):
     assert ran.health.vitals.frames == 0
 
 
-def test_a_frame_that_no_model_can_answer_is_counted_and_passed_over(tmp_path, storage):
+def test_a_frame_that_no_model_can_answer_is_counted_and_passed_over(
+    tmp_path, storage, monkeypatch
+):
     write_frames(tmp_path, 3)
     ran = node(tmp_path, storage)
     see = ran.slot.segment
@@ -170,13 +174,15 @@ def test_a_frame_that_no_model_can_answer_is_counted_and_passed_over(tmp_path, s
             raise ModelOutputError("logits hold NaN")
         return see(frame)
 
-    ran.slot.segment = fails_on_the_second
+    monkeypatch.setattr(ran.slot, "segment", fails_on_the_second)
     ran.run()
     assert (ran.health.vitals.frames, ran.health.vitals.frames_failed) == (2, 1)
     assert "NaN" in ran.health.vitals.last_error
 
 
-def test_edge_11_a_model_released_meanwhile_takes_over_without_a_lost_frame(tmp_path, storage):
+def test_edge_11_a_model_released_meanwhile_takes_over_without_a_lost_frame(
+    tmp_path, storage, monkeypatch
+):
     write_frames(tmp_path, 10)
     ran = node(tmp_path, storage, canary_frames=2)
     see, new = ran.slot.segment, street_bundle(1)
@@ -186,7 +192,7 @@ def test_edge_11_a_model_released_meanwhile_takes_over_without_a_lost_frame(tmp_
             release(storage, new, 2)
         return see(frame)
 
-    ran.slot.segment = release_in_the_fourth
+    monkeypatch.setattr(ran.slot, "segment", release_in_the_fourth)
     ran.run()
     by_sequence = sorted(arrived(storage), key=lambda example: example.sequence)
     versions = [example.version_id for example in by_sequence]

@@ -146,7 +146,7 @@ def test_tr_04_after_a_success_patience_starts_afresh(yard):
 
 @pytest.mark.parametrize("calls_before_the_cut", range(14))
 def test_tr_01_cut_at_any_call_and_started_again_a_sample_arrives_exactly_once(
-    tmp_path, calls_before_the_cut
+    tmp_path, monkeypatch, calls_before_the_cut
 ):
     yard = Yard(tmp_path)
     example = yard.put(1)
@@ -157,9 +157,9 @@ def test_tr_01_cut_at_any_call_and_started_again_a_sample_arrives_exactly_once(
             yard.storage.is_down = True
         called(what, key)
 
-    yard.storage._called = cut
+    monkeypatch.setattr(yard.storage, "_called", cut)
     yard.uploader.drain()
-    yard.storage._called = called
+    monkeypatch.undo()
     yard.storage.is_down = False
     assert len(yard.arrived()) + len(yard.outbox) >= 1
     yard.new_uploader().drain()
@@ -201,7 +201,7 @@ def test_finish_delivers_everything_and_ends_at_once_on_a_dead_link(yard):
     assert len(yard.storage.calls) == 1
 
 
-def test_a_slow_upload_never_holds_a_frame_up(tmp_path):
+def test_a_slow_upload_never_holds_a_frame_up(tmp_path, monkeypatch):
     yard = Yard(tmp_path, inline=False)
     yard.put(1)
     gate, called = threading.Event(), yard.storage._called
@@ -210,7 +210,7 @@ def test_a_slow_upload_never_holds_a_frame_up(tmp_path):
         assert gate.wait(10)
         called(what, key)
 
-    yard.storage._called = slow
+    monkeypatch.setattr(yard.storage, "_called", slow)
     for _ in range(100):
         yard.uploader.drain()  # returns while the first one hangs
     assert len(yard.outbox) == 1
@@ -220,7 +220,7 @@ def test_a_slow_upload_never_holds_a_frame_up(tmp_path):
     assert len(yard.arrived()) == 1
 
 
-def test_an_entry_evicted_while_it_is_sent_is_no_error(yard):
+def test_an_entry_evicted_while_it_is_sent_is_no_error(yard, monkeypatch):
     example = yard.put(1)
     called = yard.storage._called
 
@@ -228,6 +228,6 @@ def test_an_entry_evicted_while_it_is_sent_is_no_error(yard):
         yard.outbox.drop(example.sample_id, "a harder example came")
         called(what, key)
 
-    yard.storage._called = evict
+    monkeypatch.setattr(yard.storage, "_called", evict)
     yard.uploader.drain()
     assert len(yard.outbox) == 0
