@@ -2,12 +2,15 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cloud.demo.plan import DemoPlan
 from cloud.demo.worlds import World, write_truth
+
+GRACE_S = 3.0  # after the edge has nothing left to look at or to deliver
 
 
 class Camera:
@@ -20,9 +23,11 @@ class Camera:
         self._record = folder / "camera.json"
         self._seen = folder / "edge-state"
         self._ended: set[str] = set()
+        self._idle_since: float | None = None  # monotonic seconds
 
     def show(self, condition: str, count: int) -> int:
         """Show up to `count` further pictures; answers how many there were."""
+        self._idle_since = None
         shown = self.shown()
         start = shown.get(condition, 0)
         target = self._frames / condition
@@ -48,10 +53,16 @@ class Camera:
         return {str(k): int(v) for k, v in json.loads(self._record.read_bytes()).items()}
 
     def is_ahead(self, condition: str) -> bool:
-        """Is there something left to look at, or nothing left to show?"""
+        """Is there something still under way, or nothing left to show?"""
         if condition in self._ended:
             return True
-        return self.shown().get(condition, 0) > 0 and not self.all_seen()
+        if not self.all_seen() or self.edge_health().get("outbox_examples"):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        # What was delivered a moment ago has to reach the cloud before it can begin a round.
+        idle = time.monotonic() - self._idle_since if self._idle_since else 0.0
+        return self.shown().get(condition, 0) > 0 and idle < GRACE_S
 
     def all_seen(self) -> bool:
         """Has the edge looked at every picture shown?"""
