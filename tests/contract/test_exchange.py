@@ -7,10 +7,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.labeling_config import labeling_config
 from annotation.regions import brush_region, mask_from_regions
+from annotation.tasks import task_json
 from cloud.demo.scripted_annotator import ScriptedAnnotator
 from lifelong.config import LabelStudioSection
 from lifelong.errors import (
@@ -35,16 +37,15 @@ from lifelong.records.samples import PreAnnotation
 from tests.builders import SMALL_MAP, a_jpeg, a_mask, a_pre_annotation
 from tests.fakes_label_studio import FakeStudio
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 class Desk(Protocol):
     """A studio that can be taken away and cut off; the tests' handle on either kind."""
 
-    studio: FakeStudio | LabelStudio
     root: Path
     suffix: str
 
+    @property
+    def studio(self) -> FakeStudio | LabelStudio: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
     def cut_next_import(self) -> None: ...
@@ -372,26 +373,24 @@ def test_a_request_that_timed_out_on_our_side_leaves_no_twins(
 ) -> None:
     label_studio_server.start()
     desk = RealDesk(label_studio_server, tmp_path.name)
-    setting = Setting(desk, tmp_path)
-    drafts = setting.drafts(90)
-    project = setting.exchange.push(drafts[:1])[0].project_id
-    hasty = LabelStudio(label_studio_server.url, label_studio_server.token, 60.0)
-    patient, hasty._http.timeout = desk.studio, 0.2
-    hasty._sdk._client_wrapper._timeout = 0.2
-    bodies = [
-        {"data": dict(setting.exchange._task_json(d)["data"]), "predictions": []}  # type: ignore[call-overload]
-        for d in drafts
-    ]
-    with pytest.raises(LabelStudioUnavailableError):
-        hasty.import_tasks(project, bodies * 3)
-    hasty.close()
-    while len(patient.round_tasks(project, 1)) < 1 + 90:  # it goes on without us
-        time.sleep(0.1)
-    setting.exchange.push(drafts)
-    time.sleep(1.0)
-    setting.exchange.push(drafts)
-    assert setting.counted(project) == sorted(draft.sample_id for draft in drafts)
-    desk.studio.close()
+    with closing(desk.studio) as patient:
+        setting = Setting(desk, tmp_path)
+        drafts = setting.drafts(90)
+        project = setting.exchange.push(drafts[:1])[0].project_id
+        bodies = [
+            task_json(draft, a_mask(seed), image_url="/x", label_map=SMALL_MAP, mode="brush")
+            for seed, draft in enumerate(drafts)
+        ]
+        with (
+            closing(LabelStudio(label_studio_server.url, label_studio_server.token, 0.2)) as hasty,
+            pytest.raises(LabelStudioUnavailableError),
+        ):
+            hasty.import_tasks(project, bodies)
+        setting.exchange.push(drafts)  # while Label Studio may still be at the first request
+        while len(patient.round_tasks(project, 1)) < len(drafts):
+            time.sleep(0.1)
+        setting.exchange.push(drafts)
+        assert setting.counted(project) == sorted(draft.sample_id for draft in drafts)
 
 
 @pytest.mark.integration
@@ -399,33 +398,35 @@ def test_a_wrong_token_and_a_dead_address_are_told_apart(
     label_studio_server: LabelStudioServer,
 ) -> None:
     label_studio_server.start()
-    stranger = LabelStudio(label_studio_server.url, "0" * 40, 10.0)
-    with pytest.raises(LabelStudioRefusedError, match="check the token"):
+    with (
+        closing(LabelStudio(label_studio_server.url, "0" * 40, 10.0)) as stranger,
+        pytest.raises(LabelStudioRefusedError, match="check the token"),
+    ):
         stranger.whoami()
-    stranger.close()
-    nobody = LabelStudio("http://127.0.0.1:9", "0" * 40, 1.0)
-    with pytest.raises(LabelStudioUnavailableError):
+    with (
+        closing(LabelStudio("http://127.0.0.1:9", "0" * 40, 1.0)) as nobody,
+        pytest.raises(LabelStudioUnavailableError),
+    ):
         nobody.whoami()
-    nobody.close()
 
 
+# The SDK reads the answer with a method that pydantic will drop one day.
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")
 @pytest.mark.integration
 def test_a_personal_access_token_works_as_well(label_studio_server: LabelStudioServer) -> None:
     label_studio_server.start()
-    import httpx
-
     answer = httpx.post(
         f"{label_studio_server.url}/api/token/",
         headers={"Authorization": f"Token {label_studio_server.token}"},
     )
     assert answer.status_code == 201, answer.text
-    studio = LabelStudio(label_studio_server.url, json.loads(answer.text)["token"], 10.0)
-    assert studio.whoami() == label_studio_server.email
-    studio.close()
+    token = json.loads(answer.text)["token"]
+    with closing(LabelStudio(label_studio_server.url, token, 10.0)) as studio:
+        assert studio.whoami() == label_studio_server.email
 
 
 def test_drafts_of_unlabelled_pixels_only_are_pushed_as_empty_drafts(setting: Setting) -> None:
-    draft = replace(setting.drafts(1)[0])
+    (draft,) = setting.drafts(1)
     setting.storage.put(draft.mask_key, png_from_mask(np.full((48, 64), 255, dtype=np.uint8)))
     (task,) = setting.exchange.push([draft])
     setting.truth(a_mask(0), task.task_id)
