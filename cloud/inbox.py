@@ -11,12 +11,18 @@ from lifelong.errors import ObjectNotFoundError, RecordError, ShapeError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import edge_id, sample_id_of
-from lifelong.records.keys import edge_mask_key, image_key
+from lifelong.records.keys import (
+    IMAGE,
+    INBOX,
+    MASK,
+    RECORD,
+    edge_mask_key,
+    image_key,
+)
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
 
-INBOX = "inbox"
 EXAMPLES = "examples"
 REFUSED = "refused"
 
@@ -32,7 +38,7 @@ class Inbox:
     def collect(self) -> list[HardExample]:
         """Admit what has arrived; answer every example ever admitted, oldest key first."""
         for key in list(self._storage.keys(INBOX)):
-            if key.endswith("/example.json"):
+            if key.endswith(f"/{RECORD}"):
                 self._admit(key)
         for key in self._storage.keys(EXAMPLES):
             if key not in self._known:
@@ -40,7 +46,7 @@ class Inbox:
         return list(self._known.values())
 
     def _admit(self, key: str) -> None:
-        folder = key.removesuffix("/example.json")
+        folder = key.removesuffix(f"/{RECORD}")
         try:
             example = self._verified(folder)
         except ObjectNotFoundError:
@@ -50,8 +56,8 @@ class Inbox:
             return
         record = f"{EXAMPLES}/{example.sample_id}.json"
         if not self._storage.exists(record):
-            self._storage.put(example.image_key, self._storage.get(f"{folder}/image.jpg"))
-            self._storage.put(example.mask_key, self._storage.get(f"{folder}/mask.png"))
+            self._storage.put(example.image_key, self._storage.get(f"{folder}/{IMAGE}"))
+            self._storage.put(example.mask_key, self._storage.get(f"{folder}/{MASK}"))
             self._storage.put(record, to_json(example))
             self._journal.event(
                 "hard_example.admitted",
@@ -68,10 +74,12 @@ class Inbox:
             RecordError: one of them is broken.
         """
         example = from_json(
-            HardExample, self._storage.get(f"{folder}/example.json"), f"{folder}/example.json"
+            HardExample,
+            self._storage.get(f"{folder}/{RECORD}"),
+            f"{folder}/{RECORD}",
         )
-        image = self._checked(f"{folder}/image.jpg", example.image_sha256)
-        mask = self._checked(f"{folder}/mask.png", example.mask_sha256)
+        image = self._checked(f"{folder}/{IMAGE}", example.image_sha256)
+        mask = self._checked(f"{folder}/{MASK}", example.mask_sha256)
         named = folder.split("/")[1:]
         try:
             edge_id(example.edge_id)
@@ -82,10 +90,10 @@ class Inbox:
         if sample_id_of(image) != example.sample_id:
             raise RecordError(f"{folder}: the image is not the one that its sample id names")
         size = (example.height, example.width)
-        if image_from_bytes(image, f"{folder}/image.jpg").shape[:2] != size:
-            raise ShapeError(f"{folder}/image.jpg: is not {size[1]}x{size[0]} as its record says")
-        if mask_from_png(mask, f"{folder}/mask.png").shape != size:
-            raise ShapeError(f"{folder}/mask.png: is not {size[1]}x{size[0]} as its record says")
+        if image_from_bytes(image, f"{folder}/{IMAGE}").shape[:2] != size:
+            raise ShapeError(f"{folder}/{IMAGE}: is not {size[1]}x{size[0]} as its record says")
+        if mask_from_png(mask, f"{folder}/{MASK}").shape != size:
+            raise ShapeError(f"{folder}/{MASK}: is not {size[1]}x{size[0]} as its record says")
         return _rekeyed(example)
 
     def _checked(self, key: str, sha256: str) -> bytes:
@@ -97,7 +105,7 @@ class Inbox:
     def _refuse(self, folder: str, reason: str) -> None:
         target = f"{REFUSED}/{folder.removeprefix(f'{INBOX}/')}"
         self._storage.put(f"{target}/reason.txt", reason.encode())
-        for name in ("image.jpg", "mask.png", "example.json"):
+        for name in (IMAGE, MASK, RECORD):
             try:
                 self._storage.put(f"{target}/{name}", self._storage.get(f"{folder}/{name}"))
             except ObjectNotFoundError:
@@ -107,7 +115,7 @@ class Inbox:
 
     def _empty(self, folder: str) -> None:
         # The record goes first: without it the rest is an unfinished upload and is left alone.
-        for name in ("example.json", "image.jpg", "mask.png"):
+        for name in (RECORD, IMAGE, MASK):
             self._storage.delete(f"{folder}/{name}")
 
 

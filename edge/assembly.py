@@ -14,7 +14,6 @@ from edge.model_updates import ModelUpdates
 from edge.node import EdgeNode, FrameSource, Judge
 from edge.outbox import Outbox
 from edge.seen_frames import SeenFrames
-from edge.steady_journal import SteadyJournal
 from edge.stop import Stop
 from edge.uploader import Uploader
 from edge.video_sources import CameraFrames, VideoFrames
@@ -53,7 +52,7 @@ def build_node(
     state = edge.state_path
     lock_state(state)
     label_map = load_label_map(config)
-    journal = SteadyJournal(state / "journal", edge.id)
+    journal = Journal(state / "journal", edge.id)
     store = storage or open_storage(config.storage)
     outbox = Outbox(edge.outbox, journal)
     updates = ModelUpdates(store, state / "models", label_map.digest, journal)

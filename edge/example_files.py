@@ -5,11 +5,16 @@ from pathlib import Path
 from lifelong.errors import ChecksumError
 from lifelong.hard_examples import Verdict
 from lifelong.records.ids import sample_id_of, sha256_hex
+from lifelong.records.keys import (
+    IMAGE,
+    MASK,
+    RECORD,
+    delivery,
+)
 from lifelong.records.pixels import Frame, Prediction, jpeg_from_image, png_from_mask
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import to_json
 
-IMAGE, MASK, EXAMPLE = "image.jpg", "mask.png", "example.json"
 JPEG_QUALITY = 95
 
 
@@ -24,7 +29,7 @@ def example_files(
     image = jpeg_from_image(frame.image, JPEG_QUALITY)
     mask = png_from_mask(prediction.mask)
     sample_id = sample_id_of(image)
-    folder = f"inbox/{frame.edge_id}/{sample_id}"
+    folder = delivery(frame.edge_id, sample_id)
     height, width = frame.image.shape[:2]
     example = HardExample(
         sample_id=sample_id,
@@ -43,12 +48,16 @@ def example_files(
         attributes=dict(frame.attributes),
         scores=dict(verdict.scores),
     )
-    return example, {IMAGE: image, MASK: mask, EXAMPLE: to_json(example)}
+    return example, {
+        IMAGE: image,
+        MASK: mask,
+        RECORD: to_json(example),
+    }
 
 
 def example_key(example: HardExample) -> str:
     """Where the record of a hard example lies in storage; written last, it says "arrived"."""
-    return f"inbox/{example.edge_id}/{example.sample_id}/{EXAMPLE}"
+    return f"{delivery(example.edge_id, example.sample_id)}/{RECORD}"
 
 
 def objects_of(example: HardExample, folder: Path) -> dict[str, bytes]:

@@ -14,12 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge.durable_files import UNFINISHED, sync_folder, write_synced
-from edge.example_files import EXAMPLE, IMAGE, MASK, example_files, objects_of
+from edge.example_files import example_files, objects_of
 from lifelong.config import OutboxSection
 from lifelong.errors import ChecksumError, CorruptRecordError
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal, JSONValue, utc_now
 from lifelong.records.ids import SampleId
+from lifelong.records.keys import IMAGE, MASK, RECORD
 from lifelong.records.pixels import Frame, Prediction
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json
@@ -188,12 +189,12 @@ class Outbox:
             logger.info("outbox holds %d hard examples from before", len(self._entries))
 
     def _take_in(self, folder: Path) -> None:
-        record = folder / EXAMPLE
+        record = folder / RECORD
         try:
             example = from_json(HardExample, record.read_bytes(), str(record))
             if example.sample_id != folder.name:
                 raise CorruptRecordError(f"{record}: is about {example.sample_id}")
-            size = sum((folder / name).stat().st_size for name in (IMAGE, MASK, EXAMPLE))
+            size = sum((folder / name).stat().st_size for name in (IMAGE, MASK, RECORD))
             kept_at = datetime.fromtimestamp(record.stat().st_mtime, UTC)
         except (OSError, CorruptRecordError) as error:
             # Nobody's kill does this; a failing disk does.

@@ -69,7 +69,7 @@ def mask_from_logits(logits: NDArray[np.float32], height: int, width: int) -> ND
     Returns:
         (height, width), uint8: argmax of the bilinearly enlarged logits, lowest id on a tie.
     """
-    best = enlarged(logits[0], height, width)
+    best = enlarged(logits[0], height, width).copy()  # Pillow's own memory is read-only
     mask = np.zeros((height, width), dtype=np.uint8)
     for class_id in range(1, logits.shape[0]):
         plane = enlarged(logits[class_id], height, width)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from lifelong.errors import ModelLoadError, ModelOutputError
 from lifelong.model_bundle import ModelBundle
-from lifelong.preprocessing import enlarged, network_input, softmax
+from lifelong.preprocessing import enlarged, mask_from_logits, network_input, softmax
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import entropy, margin
 
@@ -91,21 +91,9 @@ class OnnxSegmenter:
         height, width = image.shape[:2]
         probabilities = softmax(logits)
         return Prediction(
-            mask=_mask(logits, height, width),
+            mask=mask_from_logits(logits, height, width),
             confidence=enlarged(probabilities.max(axis=0), height, width),
             entropy=enlarged(entropy(probabilities), height, width),
             margin=enlarged(margin(probabilities), height, width),
             version_id=self.bundle.version_id,
         )
-
-
-def _mask(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
-    """`preprocessing.mask_from_logits`, which cannot be called: it writes into Pillow's read-only
-    planes. To be replaced by it as soon as it copies the first plane."""
-    best = enlarged(logits[0], height, width).copy()
-    mask = np.zeros((height, width), dtype=np.uint8)
-    for class_id in range(1, logits.shape[0]):
-        plane = enlarged(logits[class_id], height, width)
-        mask[plane > best] = class_id
-        np.maximum(best, plane, out=best)
-    return mask

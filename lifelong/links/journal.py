@@ -5,12 +5,15 @@ report and metric is counted from these lines.
 """
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 JSONValue = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -30,19 +33,28 @@ class Journal:
         self._lock = threading.Lock()
 
     def event(self, name: str, **fields: JSONValue) -> None:
-        """Write one fact, e.g. `event("hard_example.kept", sample_id=…, score=0.7)`."""
+        """Write one fact, e.g. `event("hard_example.kept", sample_id=…, score=0.7)`.
+
+        A full disk is told in the log and stops nobody: doing the work matters more than
+        counting it.
+        """
         at = self._now()
         line = {"schema": 1, "at": at.isoformat(), "node": self._node, "event": name, **fields}
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        with self._lock:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{at:%Y-%m-%d}.jsonl"
-            # One write with O_APPEND: lines of two processes do not mix.
-            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(handle, data)
-            finally:
-                os.close(handle)
+        try:
+            with self._lock:
+                self._append(f"{at:%Y-%m-%d}.jsonl", data)
+        except OSError as error:
+            logger.warning("journal: %s %s is not on the disk: %s", name, fields, error)
+
+    def _append(self, name: str, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # One write with O_APPEND: lines of two processes do not mix.
+        handle = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
 
 
 def read_events(folder: Path, node: str | None = None) -> Iterator[dict[str, Any]]:

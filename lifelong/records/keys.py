@@ -1,8 +1,16 @@
 """Where things lie in storage: the keys that edge, cloud and workers agree on."""
 
-from lifelong.records.ids import RoundNumber, SampleId, VersionId
+from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId
 
+INBOX = "inbox"
+# What a delivery consists of; the record comes last and says that the others are there.
+IMAGE, MASK, RECORD = "image.jpg", "mask.png", "example.json"
 CURRENT_RELEASE = "releases/current.json"  # the only thing edges poll
+
+
+def delivery(edge_id: EdgeId, sample_id: SampleId) -> str:
+    """The folder of one delivery of an edge."""
+    return f"{INBOX}/{edge_id}/{sample_id}"
 
 
 def image_key(sample_id: SampleId) -> str:

@@ -1,6 +1,8 @@
 """`Frame` and `Prediction`, checked once at construction; JPEG and PNG to arrays and back."""
 
 import io
+import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +17,17 @@ from lifelong.records.ids import EdgeId, VersionId
 # A decompression bomb is a small file that unpacks to gigabytes; 100 megapixels is more than
 # any camera of an edge node delivers.
 MAX_PIXELS = 100_000_000
+
+# What Pillow raises for bytes that are no picture of the kind they claim to be.
+_UNREADABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +90,8 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
         ImageError: not an image, truncated, or larger than `MAX_PIXELS`; names `where`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        # Our own limit decides, and damaged EXIF is no reason to refuse a picture.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(
                     f"{where}: {picture.width}x{picture.height} pixels is more than the "
@@ -86,7 +100,7 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             return np.asarray(upright.convert("RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise ImageError(f"{where}: not a readable image ({error})") from error
 
 
@@ -120,7 +134,7 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
         ImageError: not a PNG of class ids; names `where`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
             if picture.format != "PNG" or picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(f"{where}: a mask is a PNG of at most {MAX_PIXELS} pixels")
             if picture.mode not in {"L", "P", "I", "I;16"}:
@@ -129,7 +143,7 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
                     f"this one is {picture.mode}"
                 )
             values = np.asarray(picture)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise ImageError(f"{where}: not a readable PNG mask ({error})") from error
     if values.size and int(values.max()) > 255:
         raise ImageError(f"{where}: class ids above 255 ({int(values.max())})")
