@@ -5,9 +5,7 @@ checkpoint ends with the same weights, bit by bit, as one that was never stopped
 """
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from lifelong.training.checkpoints import (
     write_checkpoint,
 )
 from lifelong.training.datasets import Pictures, draw, joined
+from lifelong.training.devices import device_named, reproducible
 from lifelong.training.distillation import distillation_loss
 from lifelong.training.ewc import ewc_penalty, fisher_information
 from lifelong.training.losses import cross_entropy, enlarged_logits
@@ -78,18 +77,11 @@ def train(
     if len(lesson.new) + len(lesson.memory) == 0:
         raise TrainingError("no sample to learn from; annotate some first")
     device = device_named(lesson.section.device)
-    with _reproducible(lesson.section, device):
+    with reproducible(lesson.section.threads, device):
         run = _Run(lesson, device)
         if checkpoint is not None:
             run.resume(checkpoint)
         return run.finish(checkpoint, on_progress)
-
-
-def device_named(name: str) -> torch.device:
-    """`auto` is the GPU when there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def learning_rate_at(step: int, section: TrainingSection) -> float:
@@ -147,10 +139,13 @@ class _Run:
 
     def _into_training(self) -> None:
         self.student.train()
-        if os.environ.get("TRY_BN", "train") == "frozen" and self.lesson.incumbent is not None:
-            for module in self.student.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        if self.lesson.incumbent is None:
+            return
+        # Batch norm keeps the incumbent's statistics: those of a batch that is half new pictures
+        # would shift every layer's input for the old ones, which is forgetting without learning.
+        for module in self.student.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
     def _network(self) -> nn.Module:
         network = build_network(self.section.network, self.lesson.classes, seed=self.section.seed)
@@ -237,27 +232,13 @@ class _Run:
         own = {n.removeprefix("network."): t for n, t in tensors.items() if n[:8] == "network."}
         load_weights(self.student, own, str(path))
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.student.parameters())
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 _, index, name = key.split(".")
-                state.setdefault(int(index), {})[name] = value
+                # The fused optimizer walks through memory: moments must lie as their weights do.
+                like = parameters[int(index)] if value.ndim else value
+                state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.step = int(str(about["step"]))
-
-
-@contextmanager
-def _reproducible(section: TrainingSection, device: torch.device) -> Iterator[None]:
-    """Settings of the whole process that make equal runs equal, given back afterwards."""
-    threads = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
-    if section.threads:
-        torch.set_num_threads(section.threads)
-    # On a GPU some backward passes have no deterministic kernel; there equal runs are near, not
-    # equal.
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(before)

@@ -47,24 +47,24 @@ def test_LLL_04_a_three_by_three_matrix_worked_by_hand(expected, measure):  # no
 
 
 def test_LLL_04_forward_transfer_is_the_head_start_before_a_task_is_learned():  # noqa: N802
-    assert ((0.30 - 0.10) + (0.25 - 0.05)) / 2 == pytest.approx(forward_transfer(R, UNTRAINED))
+    assert pytest.approx(forward_transfer(R, UNTRAINED)) == ((0.30 - 0.10) + (0.25 - 0.05)) / 2
 
 
 def test_LLL_04_intransigence_is_what_joint_training_would_have_gained():  # noqa: N802
     joint = np.array([0.80, 0.95, 0.90])
-    assert (0.0 + 0.05 + 0.05) / 3 == pytest.approx(intransigence(R, joint))
+    assert pytest.approx(intransigence(R, joint)) == (0.0 + 0.05 + 0.05) / 3
 
 
 def test_forgetting_starts_at_the_best_moment_not_at_the_first():
     rising = np.array([[0.5, 0.0, 0.0], [0.8, 0.6, 0.0], [0.6, 0.6, 0.7]])
-    assert [0.2, 0.0] == pytest.approx(forgetting_per_task(rising).tolist())
-    assert 0.05 == pytest.approx(backward_transfer(rising))  # BWT sees 0.5 -> 0.6: no loss
+    assert pytest.approx(forgetting_per_task(rising).tolist()) == [0.2, 0.0]
+    assert pytest.approx(backward_transfer(rising)) == 0.05  # BWT sees 0.5 -> 0.6: no loss
 
 
 def test_what_was_not_measured_before_a_task_was_met_is_passed_over():
     partial = accuracy_matrix([{"day": 0.6}, {"day": 0.5, "fog": 0.7}], ["day", "fog"])
-    assert 0.1 == pytest.approx(forgetting(partial))
-    assert -0.1 == pytest.approx(backward_transfer(partial))
+    assert pytest.approx(forgetting(partial)) == 0.1
+    assert pytest.approx(backward_transfer(partial)) == -0.1
 
 
 def test_one_task_alone_has_nothing_to_transfer():
@@ -94,7 +94,7 @@ def test_LLL_04_the_ianvs_compatible_numbers_are_those_of_its_double_loop(rows):
 def test_LLL_04_the_ianvs_number_is_not_backward_transfer():  # noqa: N802
     # Everything is learned and half of it forgotten again, yet Ianvs' number is positive.
     rows = np.array([[0.0, 0.0], [0.8, 0.0], [0.4, 0.8]])
-    assert -0.4 == pytest.approx(backward_transfer(rows[1:]))
+    assert pytest.approx(backward_transfer(rows[1:])) == -0.4
     assert ianvs_compatible_bwt(rows) > 0.0
 
 

@@ -49,12 +49,12 @@ def test_the_doctests_hold():
 def test_LLL_07_the_gate_refuses_what_forgets_and_what_gains_nothing(day, fog, accepted):  # noqa: N802
     decision = decide(a_report(day=day, fog=fog), INCUMBENT, RULES, earlier=["day"])
     assert accepted == decision.accepted == (not decision.reasons)
-    assert "incumbent" == decision.incumbent
+    assert decision.incumbent == "incumbent"
 
 
 def test_the_reason_says_which_task_and_how_many_points():
     decision = decide(a_report(day=0.5, fog=0.6), INCUMBENT, RULES, earlier=["day"])
-    assert "day: forgot 11.0 points of mIoU (61.0 -> 50.0), 1.0 are allowed" == decision.reasons[0]
+    assert decision.reasons[0] == "day: forgot 11.0 points of mIoU (61.0 -> 50.0), 1.0 are allowed"
     assert "fog: mIoU 30.0 -> 60.0 (+30.0 points) on 30 images" in decision.notes
 
 
@@ -83,7 +83,7 @@ def test_LLL_07_a_class_may_not_drop(protected, after, accepted):  # noqa: N802
 def test_all_reasons_are_given_not_only_the_first():
     report = a_report(day=a_result(0.2, {"road": 0.1, "car": 0.5, "person": 0.0}), fog=0.1)
     reasons = decide(report, INCUMBENT, RULES, earlier=["day", "fog"]).reasons
-    assert 2 == sum("forgot" in reason for reason in reasons)
+    assert sum("forgot" in reason for reason in reasons) == 2
     assert any("class person drops" in reason for reason in reasons)
     assert any("no gain" in reason for reason in reasons)
 

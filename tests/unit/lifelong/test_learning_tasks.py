@@ -12,8 +12,8 @@ def test_the_doctests_hold():
 
 
 def test_a_name_is_fit_for_a_folder():
-    assert "etc" == task_name({"condition": "../etc"})
-    assert "general" == task_name({"condition": " / "})
+    assert task_name({"condition": "../etc"}) == "etc"
+    assert task_name({"condition": " / "}) == "general"
 
 
 def test_samples_are_grouped_in_the_order_the_tasks_were_met():
@@ -23,9 +23,9 @@ def test_samples_are_grouped_in_the_order_the_tasks_were_met():
         a_sample(2, learning_task="night", class_pixels={0: 1, 2: 2}),
     ]
     tasks = learning_tasks(samples)
-    assert ["night", "day"] == list(tasks)
+    assert list(tasks) == ["night", "day"]
     assert (samples[0].sample_id, samples[2].sample_id) == tasks["night"].samples
-    assert {0: 11, 2: 2} == tasks["night"].class_pixels
+    assert tasks["night"].class_pixels == {0: 11, 2: 2}
 
 
 def test_a_condition_that_no_task_stands_for_is_unseen():

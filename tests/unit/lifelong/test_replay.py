@@ -90,7 +90,7 @@ def test_no_learning_task_is_crowded_out(choice):
     ]
     sizes = {s.sample_id: 1 for s in many + few}
     chosen = choose_exemplars(many + few, sizes, 10, choice=choice, seed=0)
-    assert ids(few) <= ids(chosen) and 10 == len(chosen)
+    assert ids(few) <= ids(chosen) and len(chosen) == 10
 
 
 def test_herding_keeps_the_mean():
@@ -98,9 +98,7 @@ def test_herding_keeps_the_mean():
     samples = samples_of(40, tasks=("day",))
     features = {s.sample_id: p for s, p in zip(samples, points, strict=True)}
     sizes = {s.sample_id: 1 for s in samples}
-    chosen = choose_exemplars(
-        samples, sizes, 8, choice="herding", seed=0, features=features
-    )
+    chosen = choose_exemplars(samples, sizes, 8, choice="herding", seed=0, features=features)
     mean = np.mean([features[s.sample_id] for s in chosen], axis=0)
     assert np.linalg.norm(mean - points.mean(axis=0)) < 0.1
 
@@ -111,7 +109,7 @@ def test_LLL_05_a_deleted_sample_never_comes_back():  # noqa: N802
         chosen = choose_exemplars(SAMPLES, sizes, 6, choice=choice, seed=0)
         rest = [s for s in SAMPLES if s.sample_id != chosen[0].sample_id]
         again = choose_exemplars(rest, sizes, 6, choice=choice, seed=0)
-        assert chosen[0].sample_id not in ids(again) and 6 == len(again)
+        assert chosen[0].sample_id not in ids(again) and len(again) == 6
 
 
 def test_an_unknown_choice_is_refused_by_name():
@@ -120,4 +118,4 @@ def test_an_unknown_choice_is_refused_by_name():
 
 
 def test_nothing_to_choose_from_is_nothing():
-    assert () == choose_exemplars([], {SampleId("x"): 1}, 10, choice="herding", seed=0)
+    assert choose_exemplars([], {SampleId("x"): 1}, 10, choice="herding", seed=0) == ()

@@ -28,25 +28,25 @@ def test_the_doctests_hold():
 
 def test_a_hand_worked_picture():
     matrix = confusion_matrix(TRUTH, ANSWER, 4)
-    assert [[3, 1, 0, 0], [1, 3, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]] == matrix.tolist()
+    assert matrix.tolist() == [[3, 1, 0, 0], [1, 3, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     # Class 0: 3 of 3+1+1; class 1: 3 of 3+2+1; class 2: 1 of 1+0+1; class 3 is not there.
-    assert [0.6, 0.5, 0.5] == iou_per_class(matrix)[:3].tolist()
+    assert iou_per_class(matrix)[:3].tolist() == [0.6, 0.5, 0.5]
     assert math.isnan(iou_per_class(matrix)[3])
-    assert (0.6 + 0.5 + 0.5) / 3 == pytest.approx(mean_iou(matrix))
-    assert 0.7 == pytest.approx(pixel_accuracy(matrix))
+    assert pytest.approx(mean_iou(matrix)) == (0.6 + 0.5 + 0.5) / 3
+    assert pytest.approx(pixel_accuracy(matrix)) == 0.7
 
 
 def test_a_class_absent_from_the_labels_is_left_out_of_the_mean():
     truth = np.zeros((4, 4), dtype=np.uint8)
     answer = truth.copy()
     answer[0] = 1  # a quarter taken for a class that is nowhere
-    assert 0.75 == mean_iou(confusion_matrix(truth, answer, 19))
+    assert mean_iou(confusion_matrix(truth, answer, 19)) == 0.75
 
 
 def test_ignored_pixels_count_nowhere():
     truth = np.full((2, 2), 255, dtype=np.uint8)
     matrix = confusion_matrix(truth, np.zeros((2, 2), dtype=np.uint8), 3)
-    assert 0 == matrix.sum()
+    assert matrix.sum() == 0
     assert math.isnan(mean_iou(matrix))
     assert math.isnan(pixel_accuracy(matrix))
 
