@@ -79,6 +79,7 @@ def make_service(cloud: Cloud) -> Service:
         rounds=cloud.rounds,
         lease=Lease(cloud.storage, rules.lease_seconds, utc_now),
         rules=rules,
+        people_pause_s=section.poll_seconds,
         journal=cloud.journal,
         now=utc_now,
     )

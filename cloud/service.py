@@ -12,7 +12,7 @@ from lifelong.config import RoundsSection
 from lifelong.errors import LeaseLostError, LifelongError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import RoundNumber
-from lifelong.records.rounds import Round
+from lifelong.records.rounds import Round, RoundState
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Service:
         rounds: Rounds,
         lease: Lease,
         rules: RoundsSection,
+        people_pause_s: float,
         journal: Journal,
         now: Callable[[], datetime],
     ) -> None:
@@ -34,6 +35,7 @@ class Service:
         self._rounds = rounds
         self._lease = lease
         self._rules = rules
+        self._people_pause_s = people_pause_s  # between two looks while people are at work
         self._journal = journal
         self._now = now
         self.last_error = ""
@@ -75,7 +77,7 @@ class Service:
                 return self._rules.step_seconds
             moved = self.step()
             self.last_error = ""
-            return 0.0 if moved else self._rules.step_seconds
+            return 0.0 if moved else self._pause()
         except LeaseLostError:
             raise
         except LifelongError as error:
@@ -88,6 +90,12 @@ class Service:
             logger.exception("round step failed, will try again")
             self.last_error = repr(error)
         return max(self._rules.step_seconds, 1.0)
+
+    def _pause(self) -> float:
+        """People take hours: asking Label Studio every second would only keep it busy."""
+        rounds = self._rounds.all()
+        at_work = bool(rounds) and rounds[-1].state is RoundState.ANNOTATING
+        return self._people_pause_s if at_work else self._rules.step_seconds
 
     def _save(self, round_: Round) -> None:
         timed = round_.with_time(self._now())

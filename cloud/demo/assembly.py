@@ -69,7 +69,7 @@ def make_demo(
         children=children,
         studio=studio,
         people=People(config_path, studio, cloud.label_map, None if people else truth, told),
-        begin=_beginning(cloud, world, plan, config_path, frames),
+        begin=_beginning(cloud, world, plan, folder.parent / "first-models"),
         forget=lambda: rewrite_config(config_path, {"training": FORGETFUL_TRAINING}),
         commands=_commands(folder, config_path),
         told=told,
@@ -89,6 +89,7 @@ def plan_for_frames(world: World, show_refusal: bool) -> DemoPlan:
         most_frames=100_000,
         examples=48,
         show_refusal=show_refusal,
+        train_first=True,
         overrides=FRAMES_OVERRIDES,
     )
 
@@ -125,20 +126,18 @@ def _write_holdouts(world: World, folder: Path, plan: DemoPlan) -> None:
             done.touch()
 
 
-def _beginning(
-    cloud: Cloud, world: World, plan: DemoPlan, config_path: Path, frames: Path | None
-) -> Callable[[Told], None]:
+def _beginning(cloud: Cloud, world: World, plan: DemoPlan, kept: Path) -> Callable[[Told], None]:
     def begin(told: Told) -> None:
         # Here, not above: it brings torch, which nothing else in the demo's own process needs.
-        from cloud.demo.beginning import first_from_frames, first_from_scenes
+        from cloud.demo.beginning import first_from_shipped, first_from_training
 
         if cloud.releases.current() is not None:
             return
-        if frames is None:
-            told.say(f"releasing the first model, which knows {plan.start} only")
-            first_from_scenes(cloud, world, plan)
-        else:
+        if plan.train_first:
             told.say(f"training the first model on {plan.start} (kept for the next run)")
-            first_from_frames(cloud, world, plan, config_path, told)
+            first_from_training(cloud, world, plan, kept, told)
+        else:
+            told.say(f"releasing the first model, which knows {plan.start} only")
+            first_from_shipped(cloud, world, plan)
 
     return begin

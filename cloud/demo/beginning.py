@@ -13,15 +13,15 @@ from cloud.first_model import Picture, begin_with_pictures, begin_with_weights
 EDGE_WEIGHTS = Path(__file__).parent / "weights" / "edge_clear.safetensors"
 
 
-def first_from_scenes(cloud: Cloud, world: World, plan: DemoPlan) -> None:
+def first_from_shipped(cloud: Cloud, world: World, plan: DemoPlan) -> None:
     """Release the shipped edge model, which was trained on scenes of `clear` only."""
     begin_with_weights(cloud, _pictures(world, plan), plan.start, EDGE_WEIGHTS.read_bytes())
 
 
-def first_from_frames(cloud: Cloud, world: World, plan: DemoPlan, kept: Path, told: Told) -> None:
-    """Train the first model on real frames, or take what an earlier run kept under `kept`.
+def first_from_training(cloud: Cloud, world: World, plan: DemoPlan, kept: Path, told: Told) -> None:
+    """Train the first model, or take what an earlier run kept under `kept`.
 
-    What is kept is found by the content it was trained on and by how, so that other frames or
+    What is kept is found by the content it was trained on and by how, so that other pictures or
     other settings never meet an old model.
     """
     weights = kept / f"{_fingerprint(cloud, world, plan)}.safetensors"

@@ -17,6 +17,7 @@ class DemoPlan:
     examples: int = 24  # annotated in one round
     holdout_images: int = 30  # of each condition
     seed: int = 7
+    train_first: bool = False  # instead of the shipped first model
     show_refusal: bool = False  # one more round whose candidate is made to forget
     # Values of the configuration's sections that differ from their defaults.
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)

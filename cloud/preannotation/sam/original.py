@@ -1,7 +1,7 @@
 """Checkpoints of the original segment-anything: loaded safely, refused with a reason."""
 
-import pickle
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from segment_anything import sam_model_registry
@@ -32,7 +32,7 @@ def load_original_sam(checkpoint: Path, model: str) -> Sam:
         raise ModelLoadError(f"{checkpoint}: no such file; {expected}")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, UnpicklingError, ValueError, OSError) as error:
         raise ModelLoadError(
             f"{checkpoint}: truncated, or not a checkpoint at all ({_first_line(error)}); "
             + expected

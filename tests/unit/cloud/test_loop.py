@@ -180,6 +180,7 @@ def a_service(world: World, folder: Path) -> Service:
         rounds=Rounds(world.storage),
         lease=Lease(world.storage, 30, lambda: NOON),
         rules=RULES,
+        people_pause_s=0.0,
         journal=journal,
         now=lambda: NOON,
     )
