@@ -90,24 +90,18 @@ class LabelStudioServer:
             return
         if not self._executable.is_file():
             raise ConfigError(f"{self._executable}: no such file; install label-studio there")
-        if self._template is not None and not (self._data_dir / "label_studio.sqlite3").exists():
-            if not self._template.exists():
-                self._build_template(self._template)
-            shutil.copytree(self._template, self._data_dir, dirs_exist_ok=True)
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        self._documents_root.mkdir(parents=True, exist_ok=True)
-        self._secrets = _kept_secrets(self._data_dir / _SECRETS)
-        self._port = _port_like(self._port or int(self._secrets.get("port", "0")))
-        self._secrets["port"] = str(self._port)
-        _write_private(self._data_dir / _SECRETS, json.dumps(self._secrets))
-        user = {
-            "LABEL_STUDIO_USERNAME": self.email,
-            "LABEL_STUDIO_PASSWORD": self.password,
-            "LABEL_STUDIO_USER_TOKEN": self.token,
-            "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
-        }
-        self._spawn(user)
+        self._take_lock()
         try:
+            self._prepare()
+            self._spawn(
+                {
+                    "LABEL_STUDIO_USERNAME": self.email,
+                    "LABEL_STUDIO_PASSWORD": self.password,
+                    "LABEL_STUDIO_USER_TOKEN": self.token,
+                    "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+                }
+            )
             self._wait_until(self._answers_to_our_token)
         except BaseException:
             self.stop()
@@ -149,6 +143,17 @@ class LabelStudioServer:
     ) -> None:
         self.stop()
 
+    def _prepare(self) -> None:
+        if self._template is not None and not (self._data_dir / "label_studio.sqlite3").exists():
+            if not self._template.exists():
+                self._build_template(self._template)
+            shutil.copytree(self._template, self._data_dir, dirs_exist_ok=True)
+        self._documents_root.mkdir(parents=True, exist_ok=True)
+        self._secrets = _kept_secrets(self._data_dir / _SECRETS)
+        self._port = _port_like(self._port or int(self._secrets.get("port", "0")))
+        self._secrets["port"] = str(self._port)
+        _write_private(self._data_dir / _SECRETS, json.dumps(self._secrets))
+
     def _secret(self, name: str) -> str:
         if name not in self._secrets:
             raise LabelStudioError(f"Label Studio in {self._data_dir} was never started")
@@ -162,6 +167,7 @@ class LabelStudioServer:
         )
         unfinished.mkdir(parents=True)
         builder._port = _port_like(0)
+        builder._take_lock()
         try:
             builder._spawn({})
             builder._wait_until(builder._is_up)
@@ -177,7 +183,6 @@ class LabelStudioServer:
         work = self._data_dir / "cwd"  # empty: files in it could shadow Label Studio's own modules
         work.mkdir(exist_ok=True)
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
         assert self._lock is not None
         command = [str(self._executable), "start", "--no-browser"]
         command += ["--internal-host", "127.0.0.1", "--port", str(self._port)]
@@ -192,13 +197,15 @@ class LabelStudioServer:
                 process_group=0,  # Ctrl-C is for us; we end the server when we no longer need it
                 pass_fds=(self._lock.fileno(),),  # the lock lives as long as the server does
             )
+        self._lock.truncate(0)
+        self._lock.write(str(self._process.pid))
+        self._lock.flush()
 
     def _wait_until(self, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not is_ready():
             assert self._process is not None
             if self._process.poll() is not None:
-                self._release_lock()
                 raise LabelStudioUnavailableError(
                     f"Label Studio ended while starting (exit {self._process.returncode}); "
                     f"read {self._log}: {_last_line(self._log)}"
@@ -221,14 +228,16 @@ class LabelStudioServer:
 
     def _take_lock(self) -> None:
         self._release_lock()
-        lock = (self._data_dir / "cornerloop.lock").open("w")
+        lock = (self._data_dir / "cornerloop.lock").open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            lock.seek(0)
+            pid = lock.read().strip() or "?"
             lock.close()
             raise ConfigError(
-                f"{self._data_dir}: a Label Studio server already runs on this folder; stop it "
-                "or choose another folder"
+                f"{self._data_dir}: a Label Studio server already runs on this folder "
+                f"(process {pid}); stop it or choose another folder"
             ) from error
         self._lock = lock
 

@@ -23,7 +23,7 @@ def test_cnv_02_encoding_equals_the_sdk_and_decodes_back(
     painted = np.repeat(mask == 0, wide, axis=1)
     rle = rle_from_mask(painted)
     assert rle == mask2rle(painted.astype(np.uint8) * 255)
-    assert np.array_equal(mask_from_rle(rle, *painted.shape, "test"), painted)
+    assert np.array_equal(mask_from_rle(rle, painted.shape[0], painted.shape[1], "test"), painted)
 
 
 @settings(max_examples=150, deadline=None)

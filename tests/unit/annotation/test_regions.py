@@ -1,5 +1,6 @@
 """Regions to masks and back (CNV-02, CNV-03, CNV-04): brush, polygon, rectangle, ellipse."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.camvid import camvid_masks
 from tests.unit.annotation.maps import label_maps
 
 
-def a_region(kind: str, value: dict[str, object], label: str = "car", **more: Any) -> Region:
+def a_region(kind: str, value: Mapping[str, object], label: str = "car", **more: Any) -> Region:
     fields = {
         "id": "r1",
         "type": kind,

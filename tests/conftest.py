@@ -1,4 +1,4 @@
-"""Fixtures that only contract suites use."""
+"""Fixtures of more than one suite."""
 
 from tests.integration_fixtures import label_studio_server
 

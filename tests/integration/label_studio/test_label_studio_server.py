@@ -1,0 +1,82 @@
+"""The Label Studio server that we start ourselves."""
+
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from annotation.label_studio import LabelStudio
+from annotation.label_studio_server import LabelStudioServer, _environment
+from lifelong.errors import ConfigError, LabelStudioUnavailableError
+from tests.integration_fixtures import EXECUTABLE, TEMPLATE
+
+
+def a_server(folder: Path, executable: Path = EXECUTABLE) -> LabelStudioServer:
+    return LabelStudioServer(
+        executable, folder / "data", folder / "documents", folder / "log.txt", template=TEMPLATE
+    )
+
+
+def test_nothing_of_our_own_environment_reaches_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label Studio reads bare names too: HOST, PORT, DEBUG, PASSWORD …"""
+    for name in ("HOST", "PORT", "DEBUG", "PASSWORD", "LABEL_STUDIO_HOST", "HEARTEX_DEBUG"):
+        monkeypatch.setenv(name, "x")
+    environment = _environment(Path("/d"), Path("/f"))
+    assert "x" not in environment.values()
+    assert environment["LABEL_STUDIO_COLLECT_ANALYTICS"] == "false"
+    assert environment["LABEL_STUDIO_SENTRY_DSN"] == ""
+    assert environment["LABEL_STUDIO_LATEST_VERSION_CHECK"] == "false"
+
+
+def test_a_missing_executable_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no-such-file"):
+        a_server(tmp_path, tmp_path / "no-such-file").start()
+
+
+def test_a_server_that_ends_while_starting_tells_its_last_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho no disk left\nexit 3\n")
+    broken.chmod(0o755)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "label_studio.sqlite3").touch()
+    with pytest.raises(LabelStudioUnavailableError, match=r"exit 3.*no disk left"):
+        a_server(tmp_path, broken).start()
+
+
+def test_a_server_that_was_never_started_has_no_token(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="never started"):
+        _ = a_server(tmp_path).token
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(
+    not EXECUTABLE.exists(), reason="no Label Studio in .venv-label-studio; `make setup`"
+)
+def test_secrets_port_and_data_survive_a_crash(tmp_path: Path) -> None:
+    first = a_server(tmp_path)
+    with first:
+        secrets = tmp_path / "data" / "cornerloop-secrets.json"
+        assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+        with pytest.raises(ConfigError, match=r"already runs on this folder \(process \d+\)"):
+            a_server(tmp_path).start()
+        studio = LabelStudio(first.url, first.token, 30.0)
+        studio.create_project("Kept", "<View></View>", "")
+        studio.close()
+        url, token = first.url, first.token
+        first.kill()
+    again = a_server(tmp_path)
+    with again:
+        assert (again.url, again.token) == (url, token)
+        studio = LabelStudio(again.url, again.token, 30.0)
+        assert len(studio.projects_titled("Kept")) == 1
+        assert studio.whoami() == again.email
+        studio.close()
+        port = int(again.url.rsplit(":", 1)[1])
+        again.stop()
+        with socket.socket() as taken:  # somebody else took the port meanwhile
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+            again.start()
+            assert again.url != url
