@@ -387,7 +387,7 @@ def test_a_request_that_timed_out_on_our_side_leaves_no_twins(
             for seed, draft in enumerate(drafts)
         ]
         with (
-            closing(LabelStudio(label_studio_server.url, label_studio_server.token, 0.2)) as hasty,
+            closing(LabelStudio(label_studio_server.url, label_studio_server.token, 0.05)) as hasty,
             pytest.raises(LabelStudioUnavailableError),
         ):
             hasty.import_tasks(project, bodies)
