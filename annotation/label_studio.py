@@ -68,18 +68,21 @@ class LabelStudio:
     def whoami(self) -> str:
         """E-mail of the token's user: proves that address and token are right."""
         with self._translated("ask who we are"):
-            return str(self._sdk.users.whoami().email)
+            email = self._sdk.users.whoami().email
+            if not email:  # the SDK checks nothing: what is missing is None
+                raise ValueError("no e-mail")
+            return str(email)
 
     def projects_titled(self, title: str) -> list[StudioProject]:
         """Every project with exactly this title, oldest first."""
         with self._translated(f"look for project {title!r}"):
             found = [p for p in self._sdk.projects.list(title=title) if p.title == title]
-        projects = [
-            StudioProject(
-                project_id=int(p.id), title=str(p.title), label_config=str(p.label_config or "")
-            )
-            for p in found
-        ]
+            projects = [
+                StudioProject(
+                    project_id=int(p.id), title=title, label_config=str(p.label_config or "")
+                )
+                for p in found
+            ]
         return sorted(projects, key=lambda project: project.project_id)
 
     def create_project(self, title: str, label_config: str, instruction: str) -> int:
@@ -94,7 +97,7 @@ class LabelStudio:
                 enable_empty_annotation=True,
                 show_collab_predictions=True,
             )
-        return int(made.id)
+            return int(made.id)
 
     def set_label_config(self, project_id: int, label_config: str) -> None:
         """Replace a project's labelling config."""
@@ -105,7 +108,7 @@ class LabelStudio:
         """Folders that Label Studio may serve images from for this project."""
         with self._translated(f"list the storages of project {project_id}"):
             found = self._sdk.import_storage.local.list(project=project_id)
-        return [str(storage.path) for storage in found]
+            return [str(storage.path) for storage in found]
 
     def add_local_folder(self, project_id: int, folder: Path) -> None:
         """Let Label Studio serve images from `folder`, which lies under its document root."""
@@ -206,7 +209,7 @@ class LabelStudio:
         """The version whose drafts the label stream shows, "" for none."""
         with self._translated(f"read project {project_id}"):
             project = self._sdk.projects.get(id=project_id)
-        return str(project.model_version or "") if project.show_collab_predictions else ""
+            return str(project.model_version or "") if project.show_collab_predictions else ""
 
     def create_annotation(
         self,
@@ -224,7 +227,7 @@ class LabelStudio:
                 lead_time=seconds,
                 **({} if parent_prediction is None else {"parent_prediction": parent_prediction}),
             )
-        return int(made.id)
+            return int(made.id)
 
     def skip_task(self, task_id: int) -> None:
         """Say that a task shall not be annotated."""
@@ -268,7 +271,7 @@ class LabelStudio:
                 ) from error
             hint = "; check the token" if error.status_code in {401, 403} else ""
             raise LabelStudioRefusedError(f"{told}{_detail(error.body)}{hint}") from error
-        except (ValidationError, ValueError) as error:
+        except (ValidationError, ValueError, TypeError, AttributeError) as error:
             raise LabelStudioError(
                 f"{self.url} did not answer as Label Studio does, asked to {wish}; "
                 "is the address right?"
