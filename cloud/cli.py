@@ -54,7 +54,7 @@ def settings(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for chatty in ("httpx", "httpcore", "urllib3", "PIL", "matplotlib"):
+    for chatty in ("httpx", "httpcore", "urllib3", "PIL", "onnx_ir", "onnxscript", "torch.onnx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
@@ -244,6 +244,8 @@ def main() -> None:
             logging.getLogger(__name__).exception("failed")
         print(f"cornerloop: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as the shell counts it; what ran has been stopped by its own hand
 
 
 def _tell(value: Any, text: str, *, as_json: bool) -> None:

@@ -69,7 +69,7 @@ def make_demo(
         children=children,
         studio=studio,
         people=People(config_path, studio, cloud.label_map, None if people else truth, told),
-        begin=_beginning(cloud, world, plan, folder.parent / "first-models"),
+        begin=_beginning(cloud, world, plan, config_path),
         forget=lambda: rewrite_config(config_path, {"training": FORGETFUL_TRAINING}),
         commands=_commands(folder, config_path),
         told=told,
@@ -90,6 +90,7 @@ def plan_for_frames(world: World, show_refusal: bool) -> DemoPlan:
         examples=48,
         show_refusal=show_refusal,
         train_first=True,
+        drafting_minutes=5.0,
         overrides=FRAMES_OVERRIDES,
     )
 
@@ -126,13 +127,22 @@ def _write_holdouts(world: World, folder: Path, plan: DemoPlan) -> None:
             done.touch()
 
 
-def _beginning(cloud: Cloud, world: World, plan: DemoPlan, kept: Path) -> Callable[[Told], None]:
+def _beginning(
+    cloud: Cloud, world: World, plan: DemoPlan, config_path: Path
+) -> Callable[[Told], None]:
     def begin(told: Told) -> None:
         # Here, not above: it brings torch, which nothing else in the demo's own process needs.
         from cloud.demo.beginning import first_from_shipped, first_from_training
 
         if cloud.releases.current() is not None:
             return
+        kept = config_path.parent.parent / "first-models"
+        if plan.drafting_minutes > 0:
+            from cloud.demo.drafting import drafter_from_training
+
+            weights = drafter_from_training(cloud, world, plan, kept, told)
+            semantic = {"type": "tiny", "model": str(weights)}
+            rewrite_config(config_path, {"preannotation": {"semantic": semantic}})
         if plan.train_first:
             told.say(f"training the first model on {plan.start} (kept for the next run)")
             first_from_training(cloud, world, plan, kept, told)

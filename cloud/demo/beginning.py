@@ -24,7 +24,7 @@ def first_from_training(cloud: Cloud, world: World, plan: DemoPlan, kept: Path, 
     What is kept is found by the content it was trained on and by how, so that other pictures or
     other settings never meet an old model.
     """
-    weights = kept / f"{_fingerprint(cloud, world, plan)}.safetensors"
+    weights = kept / f"{fingerprint(cloud, world, plan)}.safetensors"
     if weights.exists():
         told.say(f"the first model was trained by an earlier run ({weights})")
         begin_with_weights(cloud, _pictures(world, plan), plan.start, weights.read_bytes())
@@ -41,18 +41,18 @@ def first_from_training(cloud: Cloud, world: World, plan: DemoPlan, kept: Path, 
     temporary.replace(weights)
 
 
-def _pictures(world: World, plan: DemoPlan) -> "list[Picture]":
-    return [Picture(p.image, p.mask) for p in _first(world, plan)]
+def _pictures(world: World, plan: DemoPlan) -> list[Picture]:
+    return [Picture(p.image, p.mask) for p in first_pictures(world, plan)]
 
 
-def _first(world: World, plan: DemoPlan) -> "list[LabelledPicture]":
+def first_pictures(world: World, plan: DemoPlan) -> list[LabelledPicture]:
     return list(world.first_samples(plan.start, plan.first_samples))
 
 
-def _fingerprint(cloud: Cloud, world: World, plan: DemoPlan) -> str:
+def fingerprint(cloud: Cloud, world: World, plan: DemoPlan) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(cloud.config.training.model_dump(mode="json")).encode())
-    for picture in _first(world, plan):
+    for picture in first_pictures(world, plan):
         digest.update(picture.image)
         digest.update(picture.mask.tobytes())
     return digest.hexdigest()[:16]

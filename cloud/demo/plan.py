@@ -18,6 +18,7 @@ class DemoPlan:
     holdout_images: int = 30  # of each condition
     seed: int = 7
     train_first: bool = False  # instead of the shipped first model
+    drafting_minutes: float = 0.0  # training of the drafting model on the first samples
     show_refusal: bool = False  # one more round whose candidate is made to forget
     # Values of the configuration's sections that differ from their defaults.
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)

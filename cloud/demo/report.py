@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cloud.releases import Releases
 from cloud.reports import accuracy_matrix, lineage, round_summary
@@ -28,6 +28,7 @@ from lifelong.segmentation_metrics import confusion_matrix, mean_iou
 from lifelong.segmenter import OnnxSegmenter
 
 Truth = Callable[[Mapping[str, str]], NDArray[np.uint8] | None]
+Row = list[tuple[str, NDArray[np.uint8]]]  # titles and (H, W, 3) pictures
 PICTURE_WIDTH = 360  # pixels in the page
 
 
@@ -84,12 +85,19 @@ def write_report(run: Run, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(numbers, indent=1, ensure_ascii=False)
     (folder / "report.json").write_text(text, encoding="utf-8")
+    rows = {r.number: _pictures(r, run) for r in run.rounds if r.annotations}
+    for number, found in rows.items():
+        (folder / "pictures").mkdir(exist_ok=True)
+        strip(found[0]).save(folder / "pictures" / f"round-{number}.jpg", quality=88)
     environment = Environment(loader=PackageLoader("cloud.demo", "templates"), autoescape=True)
     environment.filters["points"] = lambda v: "–" if v is None else f"{100 * v:.1f}"
     environment.filters["shade"] = _shade
     page = environment.get_template("report.html").render(
         report=numbers,
-        pictures={r.number: _pictures(r, run) for r in run.rounds if r.annotations},
+        pictures={
+            number: [[{"title": t, "src": _data_uri(p)} for t, p in row] for row in found]
+            for number, found in rows.items()
+        },
         legend=_legend(run),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -151,7 +159,20 @@ def _swaps(run: Run) -> int:
     return sum(e["event"] == "model.swapped" and bool(e.get("from")) for e in events)
 
 
-def _pictures(round_: Round, run: Run) -> list[list[dict[str, str]]]:
+def strip(row: Row) -> Image.Image:
+    """Pictures side by side with their titles under them, for a page that shows one image."""
+    height, width = row[0][1].shape[:2]
+    label = 18
+    sheet = Image.new("RGB", (len(row) * (width + 6) - 6, height + label), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, (title, picture) in enumerate(row):
+        sheet.paste(Image.fromarray(picture), (place * (width + 6), 0))
+        draw.text((place * (width + 6), height + 3), title, fill="black")
+    sheet.thumbnail((2400, 2400))
+    return sheet
+
+
+def _pictures(round_: Round, run: Run) -> list[Row]:
     """Two of a round's pictures, each as frame | edge before | draft | corrected | after."""
     after = _segmenter(round_, run)
     examples = {e.sample_id: e for e in round_.examples}
@@ -167,7 +188,7 @@ def _row(
     round_: Round,
     run: Run,
     after: OnnxSegmenter | None,
-) -> list[dict[str, str]]:
+) -> Row:
     image = image_from_bytes(run.storage.get(example.image_key), example.image_key)
     masks = {"edge before": example.mask_key}
     for draft in round_.drafts:
@@ -179,14 +200,10 @@ def _row(
         read["edge after" if round_.decision and round_.decision.accepted else "refused model"] = (
             after.segment(image).mask
         )
-    row = [{"title": "frame", "src": _data_uri(image)}]
-    row += [
-        {"title": name, "src": _data_uri(overlay(image, mask, run.label_map))}
-        for name, mask in read.items()
-    ]
+    row = [("frame", image)]
+    row += [(name, overlay(image, mask, run.label_map)) for name, mask in read.items()]
     if "draft" in read:
-        changed = difference(read["draft"], read["corrected"])
-        row.append({"title": "what people changed", "src": _data_uri(changed)})
+        row.append(("what people changed", difference(read["draft"], read["corrected"])))
     return row
 
 
