@@ -1,11 +1,12 @@
 """Train the small models that ship with the product on drawn scenes, and measure them.
 
 python -m tools.train_tiny_models --which sam --minutes 55
-python -m tools.train_tiny_models --which segformer --minutes 30
+python -m tools.train_tiny_models --which semantic --minutes 33
 
-Scenes of all conditions, seeds from 1,000,000 on; figures on seeds 900,000 to 900,199, which are
-never trained on. Progress and checkpoints lie in runs/training/; a stopped training goes on where
-it was.
+Scenes of all conditions, seeds from 1,000,000 on; tools/measure_tiny_models.py measures on seeds
+900,000 to 900,199, which are never trained on. Progress and checkpoints lie in runs/training/; a
+stopped training goes on where it was. The edge node's first model is another story:
+tools/train_edge_model.py.
 """
 
 import argparse
@@ -19,7 +20,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cloud.preannotation.draft_network import DRAFT_NETWORKS
+from cloud.preannotation.drafting_training import train_draft_network
+from lifelong.records.label_map import CITYSCAPES
 from tools.scene_pool import ScenePool, open_pool
+from tools.tiny_sam_training import train_sam
 
 RUNS = Path("runs/training")
 WEIGHTS = Path("cloud/preannotation/weights")
@@ -29,8 +34,9 @@ _POOL, _HELD_OUT, _HELD_OUT_SEED = 3000, 200, 900_000
 def main() -> None:
     """Read the arguments, train, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", choices=["sam", "segformer"], required=True)
+    parser.add_argument("--which", choices=["sam", "semantic"], required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--network", choices=list(DRAFT_NETWORKS), default="draft_net")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -38,9 +44,7 @@ def main() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
-    pool = open_pool(RUNS / "pool", _POOL)
-    train = {"sam": _train_sam, "segformer": _train_segformer}[given.which]
-    train(pool, given)
+    {"sam": _train_sam, "semantic": _train_semantic}[given.which](given)
 
 
 def held_out() -> ScenePool:
@@ -48,25 +52,26 @@ def held_out() -> ScenePool:
     return open_pool(RUNS / "heldout", _HELD_OUT, first_seed=_HELD_OUT_SEED)
 
 
-def _train_sam(pool: ScenePool, given: argparse.Namespace) -> None:
-    from tools.tiny_sam_training import train_sam
+def training_pool() -> ScenePool:
+    """3,000 scenes of all conditions."""
+    return open_pool(RUNS / "pool", _POOL)
 
+
+def _train_sam(given: argparse.Namespace) -> None:
     train_sam(
-        pool, minutes=given.minutes, seed=given.seed, checkpoint=RUNS / "sam.pt",
+        training_pool(), minutes=given.minutes, seed=given.seed, checkpoint=RUNS / "sam.pt",
         device=given.device, log=_log_to("sam"), publish=_writer("tiny_sam", given),
     )  # fmt: skip
 
 
-def _train_segformer(pool: ScenePool, given: argparse.Namespace) -> None:
-    from cloud.preannotation.drafting_training import segformer_config, train_segformer
-
-    train_segformer(
-        pool, minutes=given.minutes, seed=given.seed, size=(256, 320), batch=6,
-        checkpoint=RUNS / "segformer.pt", device=given.device, log=_log_to("segformer"),
-        publish=_writer("tiny_segformer", given),
+def _train_semantic(given: argparse.Namespace) -> None:
+    train_draft_network(
+        training_pool(), minutes=given.minutes, seed=given.seed, size=(256, 320), batch=8,
+        network=given.network, checkpoint=RUNS / f"{given.network}.pt", device=given.device,
+        log=_log_to(given.network), publish=_writer("tiny_semantic", given),
     )  # fmt: skip
-    config = segformer_config().to_json_string(use_diff=True)
-    (RUNS / "tiny_segformer.json").write_text(config)
+    about = {"network": given.network, "classes": list(CITYSCAPES.names)}
+    (RUNS / "tiny_semantic.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _writer(
