@@ -26,7 +26,8 @@ from lifelong.records.samples import Sample
 from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import pictures_from_samples
-from lifelong.training.trainer import Lesson, train
+from lifelong.training.lesson import Lesson
+from lifelong.training.trainer import train
 
 _HELD_BACK = 10  # every tenth picture is not trained on, but tells how unsure is usual
 _FEWEST_HELD_BACK = 8

@@ -159,19 +159,22 @@ class TrainingSection(Section):
     )
     height: Positive = 160  # network input, pixels
     width: Positive = 240
-    steps: Positive = 300
+    steps: Positive = 200  # of a round
     batch_size: Positive = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4  # the highest; it rises, then falls to 0
+    # A first model starts from nothing: so many times the steps, and of the learning rate.
+    first_steps_factor: Positive = 6
+    first_rate_factor: Annotated[float, Field(gt=0)] = 4.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     replay_share: Share = 0.5  # of each batch
     replay_mib: Positive = 256  # budget of the replay memory, encoded images and masks
     replay_choice: Literal["reservoir", "class_balanced", "herding"] = "class_balanced"
-    distillation_weight: Annotated[float, Field(ge=0)] = 1.0
+    distillation_weight: Annotated[float, Field(ge=0)] = 5.0
     distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
     ewc_weight: Annotated[float, Field(ge=0)] = 50.0
     checkpoint_every: Positive = 100  # steps
     device: str = "auto"
-    threads: Count = 0  # of torch on the CPU; 0: its own choice
+    threads: Count = 0  # of torch on the CPU; 0: all cores but one
     seed: int = 0
 
 

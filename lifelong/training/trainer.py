@@ -6,30 +6,26 @@ checkpoint ends with the same weights, bit by bit, as one that was never stopped
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lifelong.config import TrainingSection
 from lifelong.errors import DivergedError, TrainingError
-from lifelong.preprocessing import Preprocessing
-from lifelong.records.ids import sha256_hex
 from lifelong.training.augmentation import augmented, normalised
 from lifelong.training.checkpoints import (
     Weights,
     load_weights,
     read_checkpoint,
     weights_of,
-    weights_sha256,
     write_checkpoint,
 )
 from lifelong.training.datasets import Pictures, draw, joined
 from lifelong.training.devices import device_named, reproducible
 from lifelong.training.distillation import distillation_loss
 from lifelong.training.ewc import ewc_penalty, fisher_information
+from lifelong.training.lesson import Lesson, learning_rate_at
 from lifelong.training.losses import cross_entropy, enlarged_logits
 from lifelong.training.networks import build_network
 from lifelong.training.strategies import strategy_named
@@ -38,31 +34,7 @@ Progress = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
 # The loss looks at every second pixel: a quarter of the time, and the logits are coarser anyway.
 _LOSS_STRIDE = 2
-_WARM_UP = 0.05  # share of the steps in which the learning rate rises
 _FISHER_PICTURES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """Everything that decides what a run will learn; equal lessons give equal weights."""
-
-    section: TrainingSection
-    classes: int
-    new: Pictures
-    memory: Pictures
-    incumbent: Weights | None  # None: from scratch
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How the network wants its pictures."""
-        return Preprocessing(height=self.section.height, width=self.section.width)
-
-    def digest(self) -> str:
-        """64 hex digits of the whole lesson."""
-        how = self.section.model_dump_json(exclude={"checkpoint_every"})
-        start = weights_sha256(self.incumbent) if self.incumbent is not None else ""
-        parts = (how, str(self.classes), self.new.digest(), self.memory.digest(), start)
-        return sha256_hex("\n".join(parts).encode())
 
 
 def train(
@@ -82,18 +54,6 @@ def train(
         if checkpoint is not None:
             run.resume(checkpoint)
         return run.finish(checkpoint, on_progress)
-
-
-def learning_rate_at(step: int, section: TrainingSection) -> float:
-    """A linear rise over the first steps, then half a cosine down to nothing.
-
-    Loshchilov & Hutter 2017 without restarts: rate · ½ · (1 + cos(π · progress)).
-    """
-    rise = max(1, round(_WARM_UP * section.steps))
-    if step < rise:
-        return section.learning_rate * (step + 1) / rise
-    progress = (step - rise) / max(1, section.steps - rise)
-    return section.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 class _Run:
@@ -118,7 +78,7 @@ class _Run:
                 self.fisher = self._fisher()
         self.optimizer = torch.optim.AdamW(
             self.student.parameters(),
-            lr=self.section.learning_rate,
+            lr=self.lesson.learning_rate,
             weight_decay=self.section.weight_decay,
             fused=True,
         )
@@ -126,7 +86,7 @@ class _Run:
     def finish(self, checkpoint: Path | None, on_progress: Progress | None) -> Weights:
         """Take the remaining steps."""
         self._into_training()
-        steps = self.section.steps
+        steps = self.lesson.steps
         while self.step < steps:
             loss = self._learn_from(*self._batch())
             self.step += 1
@@ -151,38 +111,45 @@ class _Run:
         network = build_network(self.section.network, self.lesson.classes, seed=self.section.seed)
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
+    def _batch(self) -> tuple[Tensor, Tensor, int]:
+        """Pictures, targets, and how many of them, at the end, are replayed."""
         rng = np.random.default_rng([self.section.seed, self.step])
-        drawn = self._drawn(rng)
+        drawn, old = self._drawn(rng)
         how = self.lesson.preprocessing
         pictures, target = augmented(
             drawn.images.to(self.device), drawn.masks.to(self.device), how, rng
         )
         thin = target[:, ::_LOSS_STRIDE, ::_LOSS_STRIDE]
-        return pictures.contiguous(memory_format=torch.channels_last), thin
+        return pictures.contiguous(memory_format=torch.channels_last), thin, old
 
-    def _drawn(self, rng: np.random.Generator) -> Pictures:
+    def _drawn(self, rng: np.random.Generator) -> tuple[Pictures, int]:
         new, memory, size = self.lesson.new, self.lesson.memory, self.section.batch_size
         if not len(new) or (self.strategy.pools and len(memory)):
             pool = joined(new, memory)
-            return pool.take(draw(pool, size, rng).tolist())
+            return pool.take(draw(pool, size, rng).tolist()), 0
         old = round(size * self.section.replay_share) if self.strategy.replays else 0
-        if not len(memory):
-            old = 0
-        old = min(old, size - 1)  # a batch without anything new would teach nothing
+        # A batch without anything new would teach nothing.
+        old = min(old, size - 1) if len(memory) else 0
         fresh = new.take(draw(new, size - old, rng).tolist())
-        return joined(fresh, memory.take(draw(memory, old, rng).tolist())) if old else fresh
+        if not old:
+            return fresh, 0
+        return joined(fresh, memory.take(draw(memory, old, rng).tolist())), old
 
-    def _learn_from(self, pictures: Tensor, target: Tensor) -> float:
+    def _learn_from(self, pictures: Tensor, target: Tensor, old: int) -> float:
         logits = self.student(pictures)
-        loss = cross_entropy(
-            enlarged_logits(logits, (int(target.shape[1]), int(target.shape[2]))), target
-        )
+        size = (int(target.shape[1]), int(target.shape[2]))
+        loss = cross_entropy(enlarged_logits(logits, size), target)
         if self.teacher is not None and self.section.distillation_weight > 0:
+            # Where something is replayed, the teacher is asked about that alone: there it is at
+            # home, and on the new pictures its doubts would only slow the student down.
+            asked = slice(len(pictures) - old if old else 0, None)
             with torch.no_grad():
-                answers = self.teacher(pictures)
+                answers = self.teacher(pictures[asked])
             loss = loss + self.section.distillation_weight * distillation_loss(
-                logits, answers, target, temperature=self.section.distillation_temperature
+                logits[asked],
+                answers,
+                target[asked],
+                temperature=self.section.distillation_temperature,
             )
         if self.fisher:
             loss = loss + self.section.ewc_weight * ewc_penalty(
@@ -191,11 +158,11 @@ class _Run:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(
-                f"the loss is {value} at step {self.step + 1} of {self.section.steps}; "
+                f"the loss is {value} at step {self.step + 1} of {self.lesson.steps}; "
                 "lower training.learning_rate"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, self.section)
+            group["lr"] = learning_rate_at(self.step, self.lesson.steps, self.lesson.learning_rate)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)

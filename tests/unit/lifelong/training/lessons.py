@@ -5,7 +5,7 @@ import numpy as np
 from lifelong.config import TrainingSection
 from lifelong.preprocessing import Preprocessing
 from lifelong.training.datasets import no_pictures, pictures_from_pairs
-from lifelong.training.trainer import Lesson
+from lifelong.training.lesson import Lesson
 
 HOW = Preprocessing(height=32, width=48)
 CLASSES = 3
@@ -35,7 +35,16 @@ def scenes(count, colours, *, first=0):
 
 def a_lesson(*, new=None, memory=None, incumbent=None, **changes):
     """A lesson of a few steps on one thread; `changes` are fields of the section."""
-    settings = {"height": 32, "width": 48, "steps": 6, "batch_size": 4, "threads": 1} | changes
+    settings = {
+        "height": 32,
+        "width": 48,
+        "steps": 6,
+        "first_steps_factor": 1,
+        "first_rate_factor": 1.0,
+        "learning_rate": 1e-3,
+        "batch_size": 4,
+        "threads": 1,
+    } | changes
     pictures = pictures_from_pairs(new or scenes(6, LIGHT), HOW, learning_task="light")
     old = pictures_from_pairs(memory, HOW, learning_task="old") if memory else no_pictures(HOW)
     return Lesson(

@@ -10,10 +10,11 @@ import torch
 from lifelong.errors import ConfigError, DivergedError, ModelLoadError, TrainingError
 from lifelong.training.augmentation import normalised
 from lifelong.training.checkpoints import load_weights, read_checkpoint, weights_sha256
+from lifelong.training.lesson import Lesson, learning_rate_at
 from lifelong.training.losses import enlarged_logits
 from lifelong.training.networks import build_network
 from lifelong.training.strategies import STRATEGIES
-from lifelong.training.trainer import Lesson, learning_rate_at, train
+from lifelong.training.trainer import train
 from tests.unit.lifelong.training.lessons import CLASSES, DARK, HOW, LIGHT, a_lesson, scenes
 
 
@@ -108,7 +109,12 @@ def test_no_memory_yet_is_no_obstacle(strategy):
 def test_LLL_03_replay_forgets_less_than_naive_and_learns_as_much():  # noqa: N802
     light, dark = scenes(24, LIGHT), scenes(24, DARK, first=100)
     held_light, held_dark = scenes(12, LIGHT, first=900), scenes(12, DARK, first=950)
-    settings = {"steps": 80, "learning_rate": 5e-3, "batch_size": 8}
+    settings = {
+        "steps": 80,
+        "learning_rate": 5e-3,
+        "batch_size": 8,
+        "distillation_weight": 1.0,
+    }
     start = train(a_lesson(new=light, **settings))
     before = miou(start, held_light)
     after = {}
@@ -158,7 +164,14 @@ def test_settings_of_the_process_are_given_back():
 
 
 def test_the_learning_rate_rises_and_falls():
-    section = a_lesson(steps=100, learning_rate=1.0).section
-    rates = [learning_rate_at(step, section) for step in range(100)]
+    rates = [learning_rate_at(step, 100, 1.0) for step in range(100)]
     assert pytest.approx(rates[:6]) == [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
     assert rates[5:] == sorted(rates[5:], reverse=True) and rates[-1] < 0.001
+
+
+def test_a_first_model_takes_more_steps_at_a_higher_rate():
+    settings = {"steps": 3, "first_steps_factor": 6, "learning_rate": 0.01}
+    first = a_lesson(first_rate_factor=4.0, **settings)
+    later = a_lesson(first_rate_factor=4.0, incumbent={}, **settings)
+    assert (first.steps, later.steps) == (18, 3)
+    assert (first.learning_rate, later.learning_rate) == pytest.approx((0.04, 0.01))

@@ -1,0 +1,59 @@
+"""`Lesson`: everything that decides what a run will learn, and at which pace."""
+
+import math
+from dataclasses import dataclass
+
+from lifelong.config import TrainingSection
+from lifelong.preprocessing import Preprocessing
+from lifelong.records.ids import sha256_hex
+from lifelong.training.checkpoints import Weights, weights_sha256
+from lifelong.training.datasets import Pictures
+
+_WARM_UP = 0.05  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """Everything that decides what a run will learn; equal lessons give equal weights."""
+
+    section: TrainingSection
+    classes: int
+    new: Pictures
+    memory: Pictures
+    incumbent: Weights | None  # None: from scratch
+
+    @property
+    def steps(self) -> int:
+        """How many steps the run takes; a first model needs more."""
+        factor = self.section.first_steps_factor if self.incumbent is None else 1
+        return self.section.steps * factor
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest learning rate of the run; a first model bears more."""
+        factor = self.section.first_rate_factor if self.incumbent is None else 1.0
+        return self.section.learning_rate * factor
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network wants its pictures."""
+        return Preprocessing(height=self.section.height, width=self.section.width)
+
+    def digest(self) -> str:
+        """64 hex digits of the whole lesson."""
+        how = self.section.model_dump_json(exclude={"checkpoint_every"})
+        start = weights_sha256(self.incumbent) if self.incumbent is not None else ""
+        parts = (how, str(self.classes), self.new.digest(), self.memory.digest(), start)
+        return sha256_hex("\n".join(parts).encode())
+
+
+def learning_rate_at(step: int, steps: int, highest: float) -> float:
+    """A linear rise over the first steps, then half a cosine down to nothing.
+
+    Loshchilov & Hutter 2017 without restarts: highest · ½ · (1 + cos(π · progress)).
+    """
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return highest * (step + 1) / rise
+    progress = (step - rise) / max(1, steps - rise)
+    return highest * 0.5 * (1.0 + math.cos(math.pi * progress))
