@@ -34,9 +34,7 @@ def first(tmp_path_factory):
     storage = open_storage("memory://")
     samples = stored(storage, range(4), "day")
     learner = a_learner(storage, tmp_path_factory.mktemp("first"))
-    candidate = learner.train(
-        new=samples, memory=[], incumbent=None, round_number=RoundNumber(0)
-    )
+    candidate = learner.train(new=samples, memory=[], incumbent=None, round_number=RoundNumber(0))
     publish_candidate(storage, candidate)
     return storage, samples, candidate
 

@@ -14,7 +14,7 @@ from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, TaskResult
 from tests.builders import SMALL_MAP, a_mask, a_prediction, an_image
 
-RULES = GateSection()
+RULES = GateSection(max_class_drop=0.15)
 
 
 def a_result(miou, iou=None, images=30, pixel_accuracy=0.9):
@@ -76,7 +76,7 @@ def test_a_new_task_may_lose_but_only_an_earlier_one_counts_as_forgotten():
 def test_LLL_07_a_class_may_not_drop(protected, after, accepted):  # noqa: N802
     before = a_report("incumbent", day=a_result(0.6, {"road": 0.7, "person": 0.5}))
     report = a_report(day=a_result(0.62, {"road": 0.9, "person": after}))
-    rules = GateSection(protected_classes=protected)
+    rules = GateSection(max_class_drop=0.15, protected_classes=protected)
     assert accepted == decide(report, before, rules, earlier=["day"]).accepted
 
 
