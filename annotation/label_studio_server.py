@@ -27,6 +27,7 @@ EMAIL = "annotator@cornerloop.example"
 _START_SECONDS = 180.0  # a first start runs all migrations: 26 to 43 s measured, more on a busy box
 _STOP_SECONDS = 6.0
 _SECRETS = "cornerloop-secrets.json"
+_DATABASE = "label_studio.sqlite3"
 
 
 class LabelStudioServer:
@@ -144,10 +145,15 @@ class LabelStudioServer:
         self.stop()
 
     def _prepare(self) -> None:
-        if self._template is not None and not (self._data_dir / "label_studio.sqlite3").exists():
+        if self._template is not None and not (self._data_dir / _DATABASE).exists():
             if not self._template.exists():
                 self._build_template(self._template)
-            shutil.copytree(self._template, self._data_dir, dirs_exist_ok=True)
+            but_database = shutil.ignore_patterns(_DATABASE)
+            shutil.copytree(self._template, self._data_dir, ignore=but_database, dirs_exist_ok=True)
+            # Last and whole: a copy that is cut off must not look like a finished one.
+            part = self._data_dir / f"{_DATABASE}.part"
+            shutil.copyfile(self._template / _DATABASE, part)
+            part.rename(self._data_dir / _DATABASE)
         self._documents_root.mkdir(parents=True, exist_ok=True)
         self._secrets = _kept_secrets(self._data_dir / _SECRETS)
         self._port = _port_like(self._port or int(self._secrets.get("port", "0")))
@@ -173,8 +179,11 @@ class LabelStudioServer:
             builder._wait_until(builder._is_up)
             builder.stop()
             (unfinished / ".env").unlink(missing_ok=True)  # each copy makes its own secret key
-            if not template.exists():  # somebody else may have been faster
+            try:
                 unfinished.rename(template)
+            except OSError:
+                if not template.exists():  # else somebody was faster, and theirs is as good
+                    raise
         finally:
             builder.stop()
             shutil.rmtree(unfinished, ignore_errors=True)
