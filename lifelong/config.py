@@ -161,15 +161,15 @@ class TrainingSection(Section):
     width: Positive = 240
     steps: Positive = 200  # of a round
     batch_size: Positive = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4  # the highest; it rises, then falls to 0
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4  # the highest; it rises, then falls to 0
     # A first model starts from nothing: so many times the steps, and of the learning rate.
     first_steps_factor: Positive = 6
-    first_rate_factor: Annotated[float, Field(gt=0)] = 4.0
+    first_rate_factor: Annotated[float, Field(gt=0)] = 7.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    replay_share: Share = 0.5  # of each batch
+    replay_share: Share = 0.625  # of each batch: 5 of 8
     replay_mib: Positive = 256  # budget of the replay memory, encoded images and masks
     replay_choice: Literal["reservoir", "class_balanced", "herding"] = "class_balanced"
-    distillation_weight: Annotated[float, Field(ge=0)] = 5.0
+    distillation_weight: Annotated[float, Field(ge=0)] = 8.0
     distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
     ewc_weight: Annotated[float, Field(ge=0)] = 50.0
     checkpoint_every: Positive = 100  # steps
