@@ -88,6 +88,8 @@ def demo(
     """The whole loop on this machine: edge, storage, drafts, Label Studio, training, gate, swap."""
     from cloud.demo.assembly import make_demo
 
+    if not os.environ.get("CORNERLOOP_VERBOSE"):
+        logging.getLogger().setLevel(logging.WARNING)  # the demo tells its own story
     run_dir = folder or Path("runs") / ("demo-frames" if frames else "demo")
     show = make_demo(
         run_dir=run_dir,

@@ -10,7 +10,7 @@ class DemoPlan:
     start: str = "clear"  # the condition the first model was trained on
     conditions: tuple[str, ...] = ("fog", "night")  # one a round, unseen until then
     measured: tuple[str, ...] = ("clear", "dusk", "fog", "rain", "night")  # have hold-outs
-    first_samples: int = 96  # labelled pictures of `start` that replay may choose from
+    first_samples: int = 200  # labelled pictures of `start` that replay may choose from
     known_frames: int = 40  # streamed in `start` before the weather turns
     frames_at_once: int = 48  # streamed before looking whether they were enough
     most_frames: int = 240  # of one condition

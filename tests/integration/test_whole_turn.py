@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ SMALL = DemoPlan(
         "preannotation": {"masks": {"type": "superpixels"}},
     },
     patience_s=300,
+)
+
+
+# The shipped first model, and one round that is made to forget it.
+REFUSAL = replace(
+    SMALL,
+    conditions=(),
+    measured=("clear", "dusk"),
+    first_samples=16,
+    holdout_images=8,
+    train_first=False,
+    show_refusal=True,
+    overrides={"preannotation": {"masks": {"type": "none"}}},
 )
 
 
@@ -146,3 +160,16 @@ def test_ux06_a_turn_killed_at_every_state_comes_to_the_same_end(tmp_path: Path)
         assert (tmp_path / "run" / name).stat().st_size > 1000
     written = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert set(written) >= {"rounds", "accuracy_matrix", "conditions", "edge", "lost", "duplicated"}
+
+
+def test_lll07_a_candidate_that_forgets_is_refused_in_words(tmp_path: Path) -> None:
+    """LLL-07: trained naively on a new condition, it gains there and loses what it knew."""
+    demo, lines = a_demo(tmp_path, REFUSAL)
+    before = demo.run(stay=False)
+    (round_,) = before["rounds"]
+    assert round_["state"] == "refused", lines.getvalue()
+    assert round_["accepted"] is False
+    assert any(reason.startswith("clear: forgot") for reason in round_["reasons"])
+    assert round_["miou_after"]["clear"] < round_["miou_before"]["clear"] - 0.01
+    assert before["deployed"] == round_["incumbent"], "edges keep what they run"
+    assert before["edge"]["swaps"] == 0
