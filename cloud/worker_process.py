@@ -40,6 +40,8 @@ class WorkerProcess:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         own = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        # Threads that spin while they wait starve the other processes of a small machine.
+        own.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # The commands of this very installation come first.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         try:

@@ -82,6 +82,7 @@ def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> E
     for task, pictures in holdouts.items():
         matrix = np.zeros((len(label_map), len(label_map)), dtype=np.int64)
         images = 0
+        occurs = np.zeros(len(label_map), dtype=np.int64)
         for image, truth in pictures:
             label_map.check(truth, f"hold-out {task!r}, picture {images + 1}")
             prediction = segmenter.segment(image)
@@ -91,11 +92,13 @@ def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> E
                     f"{int(prediction.mask.max())}, the label map has {len(label_map)} classes"
                 )
             matrix += confusion_matrix(truth, prediction.mask, len(label_map))
+            present = np.unique(truth)
+            occurs[present[present < len(label_map)]] += 1
             versions.add(prediction.version_id)
             images += 1
         if not matrix.any():
             raise RecordError(f"hold-out {task!r}: {images} pictures, no labelled pixel in them")
-        results[task] = _result(matrix, label_map, images)
+        results[task] = _result(matrix, occurs, label_map, images)
     if len(versions) != 1:
         raise RecordError(f"an examination needs hold-outs and one model, got {sorted(versions)}")
     return EvaluationReport(version_id=versions.pop(), tasks=results)
@@ -142,7 +145,9 @@ def _file_holdout(folder: Path) -> FileHoldout:
     return FileHoldout(tuple(pairs))
 
 
-def _result(matrix: NDArray[np.int64], label_map: LabelMap, images: int) -> TaskResult:
+def _result(
+    matrix: NDArray[np.int64], occurs: NDArray[np.int64], label_map: LabelMap, images: int
+) -> TaskResult:
     values = iou_per_class(matrix)
     return TaskResult(
         miou=mean_iou(matrix),
@@ -153,4 +158,9 @@ def _result(matrix: NDArray[np.int64], label_map: LabelMap, images: int) -> Task
             if not np.isnan(value)
         },
         images=images,
+        class_images={
+            name: int(count)
+            for name, count in zip(label_map.names, occurs, strict=True)
+            if count > 0
+        },
     )

@@ -110,18 +110,34 @@ def _forgotten(
 def _dropped_classes(
     candidate: EvaluationReport, incumbent: EvaluationReport, rules: GateSection
 ) -> Iterator[str]:
+    """One reason for each learning task, with all its classes, the worst first."""
     for task, before in incumbent.tasks.items():
         after = candidate.tasks[task]
-        for name, iou in before.iou.items():
-            protected = name in rules.protected_classes
-            allowed = rules.max_protected_drop if protected else rules.max_class_drop
-            now = after.iou.get(name, 0.0)
-            if _exceeds(iou - now, allowed):
-                kind = "protected class" if protected else "class"
-                yield (
-                    f"{task}: {kind} {name} drops by {_points(iou - now)} points of IoU "
-                    f"({_points(iou)} -> {_points(now)}), {_points(allowed)} are allowed"
-                )
+        drops = [
+            (iou - after.iou.get(name, 0.0), name)
+            for name, iou in before.iou.items()
+            if _exceeds(iou - after.iou.get(name, 0.0), _allowed(name, before, rules))
+        ]
+        if drops:
+            told = [
+                f"{'protected class ' if name in rules.protected_classes else ''}{name} by "
+                f"{_points(drop)} ({_points(before.iou[name])} -> "
+                f"{_points(after.iou.get(name, 0.0))}, "
+                f"{_points(_allowed(name, before, rules))} are allowed)"
+                for drop, name in sorted(drops, reverse=True)
+            ]
+            classes = "a class drops" if len(drops) == 1 else f"{len(drops)} classes drop"
+            yield f"{task}: {classes} in IoU: {', '.join(told)}"
+
+
+def _allowed(name: str, before: TaskResult, rules: GateSection) -> float:
+    if name in rules.protected_classes:
+        return rules.max_protected_drop
+    # A report that does not say in how many images a class occurs is taken at its word.
+    seen = before.class_images.get(name, before.images) if before.class_images else None
+    if seen is not None and seen < rules.min_class_images:
+        return 1.0
+    return rules.max_class_drop
 
 
 def _too_little_gain(

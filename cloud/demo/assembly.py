@@ -87,7 +87,7 @@ def plan_for_frames(world: World, show_refusal: bool) -> DemoPlan:
         known_frames=0,
         frames_at_once=64,
         most_frames=100_000,
-        examples=48,
+        examples=40,
         show_refusal=show_refusal,
         train_first=True,
         drafting_minutes=5.0,

@@ -28,6 +28,6 @@ class DemoPlan:
 # The round of `show_refusal` trains without any defence, and hard: it forgets, and is refused.
 FORGETFUL_TRAINING: dict[str, object] = {
     "strategy": "naive",
-    "learning_rate": 0.01,
-    "steps": 80,
+    "learning_rate": 0.002,
+    "steps": 120,
 }

@@ -34,6 +34,8 @@ class TaskResult:
     pixel_accuracy: float  # 0 .. 1
     iou: Mapping[str, float]  # by class name; absent classes are left out
     images: int
+    # By class name: in how many of them it occurs; what is said of a class rests on these.
+    class_images: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import doctest
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,8 +85,33 @@ def test_all_reasons_are_given_not_only_the_first():
     report = a_report(day=a_result(0.2, {"road": 0.1, "car": 0.5, "person": 0.0}), fog=0.1)
     reasons = decide(report, INCUMBENT, RULES, earlier=["day", "fog"]).reasons
     assert sum("forgot" in reason for reason in reasons) == 2
-    assert any("class person drops" in reason for reason in reasons)
+    classes = next(r for r in reasons if r.startswith("day:") and "in IoU" in r)
+    assert classes.startswith("day: 2 classes drop in IoU: road by ")
+    assert "person by " in classes
     assert any("no gain" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("occurs", "protected", "accepted"),
+    [
+        (12, (), False),
+        (11, (), True),  # too few images to tell a drop from chance
+        (1, ("person",), False),  # a protected class counts however rare it is
+    ],
+)
+def test_lll07_a_class_is_judged_on_enough_images(occurs, protected, accepted):
+    """LLL-07: evidence before verdict."""
+
+    def a_rare_one(person: float) -> TaskResult:
+        result = a_result(0.6, {"road": 0.9, "person": person}, images=30)
+        return replace(result, class_images={"road": 30, "person": occurs})
+
+    rules = GateSection(min_class_images=12, protected_classes=protected)
+    before, after = (
+        a_report("i", day=a_rare_one(0.5), fog=0.3),
+        a_report(day=a_rare_one(0.2), fog=0.4),
+    )
+    assert decide(after, before, rules, earlier=["day"]).accepted is accepted
 
 
 @pytest.mark.parametrize(
