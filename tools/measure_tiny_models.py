@@ -49,7 +49,7 @@ def main() -> None:
     pool = held_out()
     sam = load_tiny_sam(given.weights / "tiny_sam.safetensors")
     labeler = TinyLabeler(
-        CITYSCAPES, weights=given.weights / "tiny_semantic.safetensors", device="cpu"
+        CITYSCAPES, weights=given.weights / "tiny_segformer.safetensors", device="cpu"
     )
     found = {
         "one click": one_click_figures(sam, pool, count=given.scenes, seed=5),

@@ -15,36 +15,44 @@ from segment_anything.modeling import Sam
 from skimage.measure import label as connected_pieces
 from torch import Tensor, nn
 
-from cloud.preannotation.sam.tiny import IMAGE_PX, build_tiny_sam
+from cloud.preannotation.sam.tiny import EMBEDDING, IMAGE_PX, build_tiny_sam
+from lifelong.records.label_map import CITYSCAPES
 from tools.scene_pool import ScenePool
 
 SMALLEST_PX = 40  # pieces below are no answer
 _LOW_PX = IMAGE_PX // 4
 _IMAGES, _PROMPTS = 8, 6
 _RATE, _WARM_UP_STEPS = 5e-4, 200
-_EMA = 0.998
+_EMA = 0.995
 
 Rng = np.random.Generator
 
 
-def a_view(pool: ScenePool, index: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """(256, 256, 3) RGB and (256, 256) numbers of connected pieces, 0 = padding."""
+def a_view(
+    pool: ScenePool, index: int, rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.uint8]]:
+    """(256, 256, 3) RGB, (256, 256) numbers of connected pieces, 0 = padding, and (256, 256) class
+    ids, 255 = padding."""
     image, instance = np.asarray(pool.images[index]), np.asarray(pool.instances[index])
-    if rng.random() < 0.6:
-        side = int(rng.integers(120, 320))
+    classes = np.zeros(int(instance.max()) + 1, dtype=np.uint8)  # each drawn thing has one class
+    classes[instance] = pool.masks[index]
+    if rng.random() < 0.7:
+        side = int(rng.integers(90, 320))
         y, x = rng.integers(320 - side + 1), rng.integers(480 - side + 1)
         image, instance = image[y : y + side, x : x + side], instance[y : y + side, x : x + side]
     if rng.random() < 0.5:
         image, instance = image[:, ::-1], instance[:, ::-1]
-    image, pieces = fitted(image, instance)
+    image, pieces, parts = fitted(image, instance)
+    class_ids = np.where(pieces > 0, classes[parts], 255).astype(np.uint8)
     gain = rng.uniform(0.85, 1.15)
-    return np.clip(image * gain, 0, 255).astype(np.uint8), pieces
+    return np.clip(image * gain, 0, 255).astype(np.uint8), pieces, class_ids
 
 
 def fitted(
     image: NDArray[np.uint8], instance: NDArray[np.int16]
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Longest side to 256, padded below and to the right, as segment-anything does it."""
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int16]]:
+    """Longest side to 256, padded below and to the right, as segment-anything does it: picture,
+    numbers of connected pieces, and the instances they are pieces of."""
     height, width = image.shape[:2]
     scale = IMAGE_PX / max(height, width)
     size = (round(width * scale), round(height * scale))
@@ -55,8 +63,10 @@ def fitted(
     canvas = np.empty((IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
     canvas[:] = (124, 116, 104)
     numbers = np.zeros((IMAGE_PX, IMAGE_PX), dtype=np.int32)
+    whole = np.zeros((IMAGE_PX, IMAGE_PX), dtype=np.int16)
     canvas[: size[1], : size[0]], numbers[: size[1], : size[0]] = small, pieces
-    return canvas, numbers
+    whole[: size[1], : size[0]] = parts
+    return canvas, numbers, whole
 
 
 def clicks(
@@ -103,16 +113,17 @@ def prompt_points(
     return [*places, (0.0, 0.0)], [*labels, -1]
 
 
-def a_batch(pool: ScenePool, rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images (8, 3, 256, 256), points (8, 6, K, 2), labels (8, 6, K), targets (8, 6, 256, 256).
+def a_batch(pool: ScenePool, rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Images (8, 3, 256, 256), points (8, 6, K, 2), labels (8, 6, K), targets (8, 6, 256, 256),
+    class ids (8, 64, 64).
 
     K is the same for a whole batch: mostly single clicks and boxes (K = 2), one batch in six with
     further points inside and outside.
     """
-    images, points, labels, targets = [], [], [], []
+    images, points, labels, targets, classes = [], [], [], [], []
     usual = str(rng.choice(["click", "two", "three"], p=[5 / 6, 1 / 12, 1 / 12]))
     while len(images) < _IMAGES:
-        image, pieces = a_view(pool, int(rng.integers(len(pool))), rng)
+        image, pieces, class_ids = a_view(pool, int(rng.integers(len(pool))), rng)
         if not (np.bincount(pieces.ravel())[1:] >= SMALLEST_PX).any():
             continue
         here_points, here_labels, here_targets = [], [], []
@@ -124,6 +135,7 @@ def a_batch(pool: ScenePool, rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             here_labels.append(marks)
             here_targets.append(target)
         images.append(image.transpose(2, 0, 1))
+        classes.append(class_ids[2::4, 2::4].astype(np.int64))
         points.append(here_points)
         labels.append(here_labels)
         targets.append(np.stack(here_targets))
@@ -132,6 +144,7 @@ def a_batch(pool: ScenePool, rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         torch.tensor(points, dtype=torch.float32),
         torch.tensor(labels),
         torch.from_numpy(np.stack(targets)).float(),
+        torch.from_numpy(np.stack(classes)),
     )
 
 
@@ -197,6 +210,23 @@ class Agreement(nn.Module):
         return (loss * inside).sum() / inside.sum().clamp(min=1)
 
 
+class ClassHead(nn.Module):
+    """Reads a class for every fourth pixel off the embeddings; thrown away after training.
+
+    What a thing is tells the encoder where it ends, and this signal is dense, while six clicks a
+    picture are not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Conv2d(EMBEDDING, 16 * len(CITYSCAPES), 1)
+
+    def forward(self, embeddings: Tensor, class_ids: Tensor) -> Tensor:
+        """(B, C, 16, 16) and (B, 64, 64) to a cross entropy."""
+        logits = F.pixel_shuffle(self.read(embeddings.float()), 4)
+        return F.cross_entropy(logits, class_ids, ignore_index=255)
+
+
 def mask_losses(logits: Tensor, soft: Tensor) -> Tensor:
     """Focal plus Dice for each mask: (N, M, 64, 64) against (N, 1, 64, 64) in [0, 1] -> (N, M)."""
     soft = soft.expand_as(logits)
@@ -209,10 +239,10 @@ def mask_losses(logits: Tensor, soft: Tensor) -> Tensor:
 
 
 def step_loss(
-    sam: Sam, agreement: Agreement, batch: tuple[Tensor, Tensor, Tensor, Tensor]
+    sam: Sam, agreement: Agreement, head: ClassHead, batch: tuple[Tensor, ...]
 ) -> tuple[Tensor, float]:
     """The loss of one batch, and the mean IoU of the best of three masks (at stride 4)."""
-    images, points, labels, targets = batch
+    images, points, labels, targets, class_ids = batch
     soft = F.avg_pool2d(targets, 4)
     with torch.autocast(images.device.type, dtype=torch.bfloat16):
         normal = (images - sam.pixel_mean) / sam.pixel_std
@@ -228,12 +258,14 @@ def step_loss(
     # A little for the other two, lest one output never learns anything.
     loss = several.min(dim=1).values.mean() + 0.08 * several.mean() + 0.5 * losses[:, 0].mean()
     loss = loss + F.mse_loss(scores, overlap) + agreement(embeddings, points, labels, soft)
+    loss = loss + head(embeddings, class_ids)
     return loss, float(overlap[:, 1:].max(dim=1).values.mean())
 
 
 def train_sam(
     pool: ScenePool, *, minutes: float, seed: int, checkpoint: Path, device: str,
     log: Callable[[str], None], publish: Callable[[dict[str, Tensor], int, float], None],
+    start: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Train until the time is up, resuming from `checkpoint`; returns averaged weights.
 
@@ -242,15 +274,18 @@ def train_sam(
     """
     torch.manual_seed(seed)
     sam, agreement = build_tiny_sam().train().to(device), Agreement().to(device)
-    sam = sam.to(memory_format=torch.channels_last)
-    parameters = [*sam.parameters(), *agreement.parameters()]
+    sam, head = sam.to(memory_format=torch.channels_last), ClassHead().to(device)
+    parameters = [*sam.parameters(), *agreement.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-2)
+    if start is not None:
+        sam.load_state_dict(start)
     averaged = {name: value.detach().clone() for name, value in sam.state_dict().items()}
     step, spent = 0, 0.0
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         sam.load_state_dict(saved["sam"])
         agreement.load_state_dict(saved["agreement"])
+        head.load_state_dict(saved["head"])
         optimiser.load_state_dict(saved["optimiser"])
         averaged, step, spent = saved["averaged"], saved["step"], saved["spent"]
         log(f"resumed at step {step}")
@@ -261,7 +296,7 @@ def train_sam(
         for group in optimiser.param_groups:
             group["lr"] = max(rate, 1e-6)
         batch = a_batch(pool, np.random.default_rng([seed, step]))
-        loss, overlap = step_loss(sam, agreement, tuple(part.to(device) for part in batch))
+        loss, overlap = step_loss(sam, agreement, head, tuple(part.to(device) for part in batch))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -285,6 +320,7 @@ def train_sam(
         if time.monotonic() - kept > 240:
             kept = time.monotonic()
             state = {"sam": sam.state_dict(), "agreement": agreement.state_dict(),
+                     "head": head.state_dict(),
                      "optimiser": optimiser.state_dict(), "averaged": averaged, "step": step,
                      "spent": spent}  # fmt: skip
             torch.save(state, checkpoint.with_suffix(".part"))
@@ -300,7 +336,7 @@ def one_click_figures(sam: Sam, pool: ScenePool, *, count: int, seed: int) -> di
     itself scores best, and the same with clicks uniform over pieces instead of pixels."""
     found: dict[str, list[float]] = {}
     for index in range(count):
-        image, pieces = fitted(np.asarray(pool.images[index]), np.asarray(pool.instances[index]))
+        image, pieces, _ = fitted(np.asarray(pool.images[index]), np.asarray(pool.instances[index]))
         rng = np.random.default_rng([seed, index])
         normal = torch.from_numpy(image).permute(2, 0, 1)[None].float() - sam.pixel_mean
         embedding = sam.image_encoder(normal / sam.pixel_std)

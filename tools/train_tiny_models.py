@@ -1,7 +1,7 @@
 """Train the small models that ship with the product on drawn scenes, and measure them.
 
-python -m tools.train_tiny_models --which sam --minutes 55
-python -m tools.train_tiny_models --which semantic --minutes 33
+python -m tools.train_tiny_models --which sam --minutes 104
+python -m tools.train_tiny_models --which segformer --minutes 86
 
 Scenes of all conditions, seeds from 1,000,000 on; tools/measure_tiny_models.py measures on seeds
 900,000 to 900,199, which are never trained on. Progress and checkpoints lie in runs/training/; a
@@ -20,9 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cloud.preannotation.draft_network import DRAFT_NETWORKS
-from cloud.preannotation.drafting_training import train_draft_network
-from lifelong.records.label_map import CITYSCAPES
+from cloud.preannotation.drafting_training import segformer_config, train_segformer
 from tools.scene_pool import ScenePool, open_pool
 from tools.tiny_sam_training import train_sam
 
@@ -34,9 +32,9 @@ _POOL, _HELD_OUT, _HELD_OUT_SEED = 3000, 200, 900_000
 def main() -> None:
     """Read the arguments, train, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--which", choices=["sam", "semantic"], required=True)
+    parser.add_argument("--which", choices=["sam", "segformer"], required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--network", choices=list(DRAFT_NETWORKS), default="draft_net")
+    parser.add_argument("--start", type=Path, help="of sam: a state dict to go on from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -44,7 +42,7 @@ def main() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
-    {"sam": _train_sam, "semantic": _train_semantic}[given.which](given)
+    {"sam": _train_sam, "segformer": _train_segformer}[given.which](given)
 
 
 def held_out() -> ScenePool:
@@ -61,17 +59,18 @@ def _train_sam(given: argparse.Namespace) -> None:
     train_sam(
         training_pool(), minutes=given.minutes, seed=given.seed, checkpoint=RUNS / "sam.pt",
         device=given.device, log=_log_to("sam"), publish=_writer("tiny_sam", given),
+        start=None if given.start is None else torch.load(given.start, weights_only=True),
     )  # fmt: skip
 
 
-def _train_semantic(given: argparse.Namespace) -> None:
-    train_draft_network(
-        training_pool(), minutes=given.minutes, seed=given.seed, size=(256, 320), batch=8,
-        network=given.network, checkpoint=RUNS / f"{given.network}.pt", device=given.device,
-        log=_log_to(given.network), publish=_writer("tiny_semantic", given),
+def _train_segformer(given: argparse.Namespace) -> None:
+    train_segformer(
+        training_pool(), minutes=given.minutes, seed=given.seed, size=(256, 320), batch=6,
+        checkpoint=RUNS / "segformer.pt", device=given.device, log=_log_to("segformer"),
+        publish=_writer("tiny_segformer", given),
     )  # fmt: skip
-    about = {"network": given.network, "classes": list(CITYSCAPES.names)}
-    (RUNS / "tiny_semantic.json").write_text(json.dumps(about, indent=1) + "\n")
+    config = segformer_config().to_json_string(use_diff=True)
+    (RUNS / "tiny_segformer.json").write_text(config)
 
 
 def _writer(

@@ -1,11 +1,19 @@
 """A drafting model of one's own: the shipped one, trained on for a while with given pictures."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud.preannotation.drafting_training import Pair, train_draft_network
-from cloud.preannotation.semantic_labels import load_tiny_semantic, save_tiny_semantic
+from safetensors.torch import save_file
+
+from cloud.preannotation.drafting_training import (
+    Pair,
+    State,
+    segformer_config,
+    train_segformer,
+)
+from cloud.preannotation.semantic_labels import load_tiny_segformer
 from lifelong.records.label_map import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -22,19 +30,20 @@ def train_drafter(
         ModelLoadError: the shipped weights, which it starts from, cannot be loaded.
         DivergedError: the loss became NaN.
     """
-    start = load_tiny_semantic()[0].state_dict()
-    state = train_draft_network(
+    start: State = load_tiny_segformer().state_dict()
+    state = train_segformer(
         pairs,
         seed=seed,
         size=CROP,
         log=logger.info,
         minutes=minutes,
-        classes=len(label_map),
+        label_map=label_map,
         start=start,
     )
     weights.parent.mkdir(parents=True, exist_ok=True)
-    temporary = weights.with_name(f"{weights.stem}.new.safetensors")
-    save_tiny_semantic(temporary, state, network="draft_net", classes=label_map.names)
-    temporary.with_suffix(".json").replace(weights.with_suffix(".json"))
+    about = json.dumps(segformer_config(label_map).to_dict(), indent=1)
+    weights.with_suffix(".json").write_text(about, encoding="utf-8")
+    temporary = weights.with_suffix(".new")
+    save_file({name: value.contiguous() for name, value in state.items()}, temporary)
     temporary.replace(weights)
     return weights

@@ -1,5 +1,6 @@
 """Pictures to class-agnostic masks, by name: a SAM with a grid of points, or superpixels."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,10 @@ class SamProposer:
     def propose(self, image: NDArray[np.uint8]) -> MaskProposals:
         """See `MaskProposer`."""
         height, width = image.shape[:2]
-        found = self._generator.generate(np.ascontiguousarray(image))
+        with warnings.catch_warnings():
+            # segment-anything puts tensors into numpy arrays the way numpy 1 liked it.
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            found = self._generator.generate(np.ascontiguousarray(image))
         if not found:
             return no_proposals(height, width)
         rles = [

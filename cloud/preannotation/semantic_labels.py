@@ -10,11 +10,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForSemanticSegmentation,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+)
 
-from cloud.preannotation.draft_network import build_draft_network
 from cloud.preannotation.drafting_training import normalised
 from cloud.preannotation.mask_proposals import chosen_device
 from lifelong.config import SemanticSection
@@ -24,7 +28,7 @@ from lifelong.preprocessing import enlarged, softmax
 from lifelong.records.label_map import LabelMap
 from lifelong.segmenter import OnnxSegmenter
 
-TINY_SEMANTIC_WEIGHTS = Path(__file__).parent / "weights" / "tiny_semantic.safetensors"
+TINY_SEGFORMER_WEIGHTS = Path(__file__).parent / "weights" / "tiny_segformer.safetensors"
 _TINY_SIDE_PX = 480  # the longer side of what the tiny model was trained on
 
 
@@ -70,7 +74,7 @@ class TransformersLabeler:
 
 
 class TinyLabeler:
-    """The small network we ship, or one trained the same way by `drafting_training`.
+    """The small SegFormer we ship, or one trained the same way by `drafting_training`.
 
     Raises:
         ModelLoadError: no such file, a truncated one, or weights of another architecture.
@@ -78,13 +82,13 @@ class TinyLabeler:
     """
 
     def __init__(
-        self, label_map: LabelMap, *, weights: Path = TINY_SEMANTIC_WEIGHTS, device: str = "auto"
+        self, label_map: LabelMap, *, weights: Path = TINY_SEGFORMER_WEIGHTS, device: str = "auto"
     ) -> None:
         self.name = weights.stem
         self._device = chosen_device(device)
-        network, classes = load_tiny_semantic(weights)
+        network = load_tiny_segformer(weights)
         self._network = network.to(self._device)
-        self._places = places_in(label_map, dict(enumerate(classes)), where=str(weights))
+        self._places = places_in(label_map, network.config.id2label, where=str(weights))
 
     @torch.inference_mode()
     def label(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -95,7 +99,7 @@ class TinyLabeler:
         size = (max(32, round(height * scale)), max(32, round(width * scale)))
         if size != (height, width):
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-        logits = self._network(pixels.to(self._device))
+        logits = self._network(pixel_values=pixels.to(self._device)).logits
         return probabilities_at(logits, (height, width), self._places, where=self.name)
 
 
@@ -170,54 +174,40 @@ def probabilities_at(
     return placed
 
 
-def save_tiny_semantic(
-    weights: Path, state: Mapping[str, Tensor], *, network: str, classes: tuple[str, ...]
-) -> None:
-    """Weights (.safetensors, half precision) and, beside them, what they are of (.json)."""
-    half = {
-        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
-        for name, value in state.items()
-    }
-    save_file(half, weights)
-    about = {"network": network, "classes": list(classes)}
-    weights.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-
-
-def load_tiny_semantic(
-    weights: Path = TINY_SEMANTIC_WEIGHTS,
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """A network in evaluation mode and its class names, as `save_tiny_semantic` wrote them.
+def load_tiny_segformer(weights: Path = TINY_SEGFORMER_WEIGHTS) -> SegformerForSemanticSegmentation:
+    """Weights (.safetensors) with the network's configuration (.json) beside them.
 
     Raises:
         ModelLoadError: says which file is missing or does not fit.
     """
-    about = weights.with_suffix(".json")
-    for needed in (weights, about):
+    config = weights.with_suffix(".json")
+    for needed in (weights, config):
         if not needed.is_file():
             raise ModelLoadError(
-                f"{needed}: no such file; a tiny semantic model is NAME.safetensors beside "
-                "NAME.json"
+                f"{needed}: no such file; a tiny SegFormer is NAME.safetensors beside NAME.json"
             )
     try:
-        state = load_file(weights)
-        told = json.loads(about.read_text(encoding="utf-8"))
-        classes = tuple(str(name) for name in told["classes"])
-        network = build_draft_network(str(told["network"]), len(classes))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        state = {name: value.float() for name, value in load_file(weights).items()}
+        network = SegformerForSemanticSegmentation(
+            SegformerConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
+        )
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelLoadError(f"{weights}: not readable ({error}); fetch it again") from error
-    floats = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+    # Counters of batches are whole numbers; everything else is a float.
+    whole = {n: v.dtype for n, v in network.state_dict().items() if not v.is_floating_point()}
+    state = {name: value.to(whole.get(name, value.dtype)) for name, value in state.items()}
     try:
-        network.load_state_dict(floats)
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise ModelLoadError(
-            f"{weights}: weights of another network than {about.name} names; "
+            f"{weights}: weights of another network than {config.name} describes; "
             "take both from one training"
         ) from error
-    return network.eval(), classes
+    return network.eval()
 
 
 def _tiny(section: SemanticSection, label_map: LabelMap, device: str) -> SemanticLabeler:
-    weights = TINY_SEMANTIC_WEIGHTS if section.model is None else Path(section.model)
+    weights = TINY_SEGFORMER_WEIGHTS if section.model is None else Path(section.model)
     return TinyLabeler(label_map, weights=weights, device=device)
 
 

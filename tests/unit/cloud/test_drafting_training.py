@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import SegformerForSemanticSegmentation
 
 from cloud.demo.scenes import write_dataset
-from cloud.preannotation.draft_network import DRAFT_NETWORKS, build_draft_network
 from cloud.preannotation.drafting_training import (
     FolderPairs,
     class_weights,
+    load_body,
     random_batch,
-    train_draft_network,
+    segformer_config,
+    train_segformer,
 )
-from lifelong.errors import ConfigError, TrainingError
+from lifelong.errors import TrainingError
 from lifelong.records.label_map import CITYSCAPES
+from tests.builders import SMALL_MAP
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def test_equal_seeds_give_equal_weights_and_a_finished_training_is_not_repeated(
     pairs, lines, told = FolderPairs(folder), [], []
 
     def train():
-        return train_draft_network(
+        return train_segformer(
             pairs, seed=3, size=(32, 32), batch=2, steps=2, log=lines.append,
             checkpoint=tmp_path / "run.pt", publish=lambda state, step, s: told.append(step),
         )  # fmt: skip
@@ -84,23 +87,29 @@ def test_equal_seeds_give_equal_weights_and_a_finished_training_is_not_repeated(
     assert told == [2, 2, 2]
     for other in (kept, again):
         assert all(torch.equal(first[name], other[name]) for name in first)
-    assert first["head.weight"].shape[0] == len(CITYSCAPES)
+    assert first["decode_head.classifier.weight"].shape[0] == len(CITYSCAPES)
 
 
-@pytest.mark.parametrize("network", list(DRAFT_NETWORKS))
-def test_every_drafting_network_answers_at_a_fraction_of_the_size(network):
-    with torch.inference_mode():
-        logits = build_draft_network(network, 5).eval()(torch.zeros(1, 3, 66, 98))
+def test_a_head_for_other_classes_begins_anew_and_the_rest_is_taken_over():
+    shipped = SegformerForSemanticSegmentation(segformer_config()).state_dict()
+    network = SegformerForSemanticSegmentation(segformer_config(SMALL_MAP))
+    head = "decode_head.classifier.weight"
+    before = network.state_dict()[head].clone()
 
-    assert logits.shape[:2] == (1, 5)
-    assert logits.shape[2] in (33, 17)
+    load_body(network, shipped)
+
+    taken = network.state_dict()
+    assert torch.equal(taken[head], before)
+    assert all(torch.equal(taken[n], shipped[n]) for n in taken if "classifier" not in n)
 
 
-def test_an_unknown_drafting_network_is_refused():
-    with pytest.raises(ConfigError, match="draft_net"):
-        build_draft_network("huge", 5)
+def test_weights_of_another_network_are_no_start():
+    network = SegformerForSemanticSegmentation(segformer_config(SMALL_MAP))
+
+    with pytest.raises(TrainingError, match="another network"):
+        load_body(network, {"head.weight": torch.zeros(3)})
 
 
 def test_neither_steps_nor_minutes_is_refused(folder):
     with pytest.raises(TrainingError, match="steps"):
-        train_draft_network(FolderPairs(folder), seed=0, size=(32, 32), log=print)
+        train_segformer(FolderPairs(folder), seed=0, size=(32, 32), log=print)

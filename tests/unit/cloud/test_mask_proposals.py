@@ -35,7 +35,7 @@ def test_pre_09_every_mask_branch_of_the_configuration_has_a_proposer():
 @pytest.mark.parametrize("kind", ["tiny", "superpixels", "none"])
 def test_pre_10_proposers_without_foreign_weights_run_on_the_cpu(kind, image):
     """PRE-10: no GPU needed, and the same answer twice."""
-    proposer = proposer_from(MasksSection(type=kind, points_per_side=4), device="cpu")
+    proposer = proposer_from(MasksSection(type=kind, points_per_side=2), device="cpu")
 
     first, again = proposer.propose(image), proposer.propose(image)
 

@@ -15,7 +15,7 @@ from transformers import (
 from cloud.demo.scenes import draw_scene
 from cloud.preannotation.semantic_labels import (
     LABELERS,
-    TINY_SEMANTIC_WEIGHTS,
+    TINY_SEGFORMER_WEIGHTS,
     BundleLabeler,
     TinyLabeler,
     TransformersLabeler,
@@ -53,7 +53,7 @@ def test_every_semantic_type_of_the_configuration_has_a_labeler():
 
 
 def test_pre_10_the_shipped_labeler_knows_a_scene_on_the_cpu():
-    """PRE-10: the tiny model needs no GPU, and answers the same twice."""
+    """PRE-10: the tiny SegFormer needs no GPU, and answers the same twice."""
     scene = draw_scene(21, "clear")
     labeler = labeler_from(SemanticSection(), CITYSCAPES, device="cpu")
 
@@ -150,8 +150,8 @@ def test_missing_tiny_weights_are_refused(tmp_path):
 
 def test_truncated_tiny_weights_are_refused(tmp_path):
     weights = tmp_path / "tiny.safetensors"
-    weights.write_bytes(TINY_SEMANTIC_WEIGHTS.read_bytes()[:5000])
-    shutil.copy(TINY_SEMANTIC_WEIGHTS.with_suffix(".json"), tmp_path / "tiny.json")
+    weights.write_bytes(TINY_SEGFORMER_WEIGHTS.read_bytes()[:5000])
+    shutil.copy(TINY_SEGFORMER_WEIGHTS.with_suffix(".json"), tmp_path / "tiny.json")
 
     with pytest.raises(ModelLoadError, match="not readable"):
         TinyLabeler(CITYSCAPES, weights=weights)
@@ -159,9 +159,9 @@ def test_truncated_tiny_weights_are_refused(tmp_path):
 
 def test_tiny_weights_with_another_description_are_refused(tmp_path):
     weights = tmp_path / "tiny.safetensors"
-    shutil.copy(TINY_SEMANTIC_WEIGHTS, weights)
-    config = json.loads(TINY_SEMANTIC_WEIGHTS.with_suffix(".json").read_text())
-    config["classes"] = config["classes"][:5]
+    shutil.copy(TINY_SEGFORMER_WEIGHTS, weights)
+    config = json.loads(TINY_SEGFORMER_WEIGHTS.with_suffix(".json").read_text())
+    config["decoder_hidden_size"] = 32
     weights.with_suffix(".json").write_text(json.dumps(config))
 
     with pytest.raises(ModelLoadError, match=r"tiny\.json"):
