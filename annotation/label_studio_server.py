@@ -71,6 +71,11 @@ class LabelStudioServer:
         return self._documents_root
 
     @property
+    def process_id(self) -> int | None:
+        """The operating system's number of the server; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def email(self) -> str:
         """E-mail address of the only user."""
         return self._secret("email")

@@ -25,6 +25,7 @@ class Children:
         self._environment = dict(environment)
         self._commands: dict[str, Sequence[str]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._noted: dict[str, int] = {}
         self.restarts: dict[str, int] = {}
 
     def end_leftovers(self) -> list[str]:
@@ -43,6 +44,12 @@ class Children:
         self._commands[name] = [sys.executable, "-m", *arguments]
         self.restarts.setdefault(name, 0)
         self._launch(name)
+
+    def note(self, name: str, number: int | None) -> None:
+        """Write a process down that somebody else starts and ends, for `end_leftovers`."""
+        if number is not None and self._noted.get(name) != number:
+            self._noted[name] = number
+            self._write()
 
     def look_after(self, most_restarts: int = 20) -> list[str]:
         """Start again whatever died; answers the names.
@@ -104,7 +111,8 @@ class Children:
         self._write()
 
     def _write(self) -> None:
-        state = {n: [c.pid, process_start(c.pid)] for n, c in self._running.items()}
+        numbers = {n: c.pid for n, c in self._running.items()} | self._noted
+        state = {name: [number, process_start(number)] for name, number in numbers.items()}
         temporary = self._record.with_suffix(".new")
         temporary.write_text(json.dumps(state), encoding="utf-8")
         temporary.replace(self._record)

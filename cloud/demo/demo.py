@@ -92,6 +92,7 @@ class Demo:
         stack.callback(self.studio.stop)
         self._begin(self._told)
         starting.join()
+        self.children.note("label-studio", self.studio.process_id)
         self._people.start(stack)
         self._told.say(f"Label Studio is up at {self.studio.url}")
         stack.callback(self.children.end_all)
@@ -127,6 +128,7 @@ class Demo:
             for name in self.children.look_after():
                 self._told.say(f"{name} had ended; started again")
             self._people.look_after()
+            self.children.note("label-studio", self.studio.process_id)
             rounds = self._rounds_with_examples()
             round_ = rounds[index] if len(rounds) > index else None
             if round_ is None and not self._camera.is_ahead(condition):
