@@ -59,7 +59,7 @@ def main() -> None:
         name: SamProposer(sam, grid, name="tiny") for name, grid in _GRIDS.items()
     }
     proposers["superpixels"] = SuperpixelProposer()
-    proposers["fine superpixels"] = SuperpixelProposer(scale=25.0, sigma=0.4, min_area_px=15)
+    proposers["coarse superpixels"] = SuperpixelProposer(scale=60.0, sigma=0.6, min_area_px=40)
     found["fusion"] = fusion_figures(labeler, proposers, pool, given.fusion_scenes)
     print(json.dumps(found, indent=1))
 

@@ -2,18 +2,18 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 from skimage.measure import label as connected_pieces
 from skimage.segmentation import felzenszwalb
 
+from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.region_masks import (
     MaskProposals,
     Rle,
@@ -46,7 +46,10 @@ class GridSettings:
     crop_n_layers: int = 0
     crop_n_points_downscale_factor: int = 2
     min_mask_region_area: int = 30
+    stability_score_offset: float = 1.0
 
+
+TINY_STABILITY_OFFSET = 0.25
 
 # What SSA's closed-set script sets (main_ssa.py): five crops and 8,192 prompts a picture.
 SSA_SETTINGS = GridSettings(
@@ -69,6 +72,7 @@ class SamProposer:
             points_per_side=settings.points_per_side,
             pred_iou_thresh=settings.pred_iou_thresh,
             stability_score_thresh=settings.stability_score_thresh,
+            stability_score_offset=settings.stability_score_offset,
             crop_n_layers=settings.crop_n_layers,
             crop_n_points_downscale_factor=settings.crop_n_points_downscale_factor,
             min_mask_region_area=settings.min_mask_region_area,
@@ -103,7 +107,7 @@ class SuperpixelProposer:
 
     name = "superpixels"
 
-    def __init__(self, *, scale: float = 60.0, sigma: float = 0.6, min_area_px: int = 40) -> None:
+    def __init__(self, *, scale: float = 15.0, sigma: float = 0.8, min_area_px: int = 20) -> None:
         self._scale, self._sigma, self._min_area_px = scale, sigma, min_area_px
 
     def propose(self, image: NDArray[np.uint8]) -> MaskProposals:
@@ -127,11 +131,6 @@ class NoProposer:
         return no_proposals(image.shape[0], image.shape[1])
 
 
-def chosen_device(device: str) -> str:
-    """`auto` is a GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
 def _original(masks: MasksSection, device: str) -> MaskProposer:
     if masks.checkpoint is None:
         raise ConfigError(
@@ -144,7 +143,9 @@ def _original(masks: MasksSection, device: str) -> MaskProposer:
 
 def _tiny(masks: MasksSection, device: str) -> MaskProposer:
     sam = load_tiny_sam(masks.checkpoint or TINY_SAM_WEIGHTS).to(device)
-    return SamProposer(sam, _settings(masks), name="tiny_sam")
+    # Trained with focal loss, its logits are small: an offset of 1 would call every mask unstable.
+    settings = replace(_settings(masks), stability_score_offset=TINY_STABILITY_OFFSET)
+    return SamProposer(sam, settings, name="tiny_sam")
 
 
 def _settings(masks: MasksSection) -> GridSettings:

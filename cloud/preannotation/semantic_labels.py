@@ -19,8 +19,8 @@ from transformers import (
     SegformerForSemanticSegmentation,
 )
 
+from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.drafting_training import normalised
-from cloud.preannotation.mask_proposals import chosen_device
 from lifelong.config import SemanticSection
 from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
 from lifelong.model_bundle import read_bundle
