@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from cloud.assembly import Cloud
 from cloud.learner import Candidate, Learner, publish_candidate
 from lifelong.errors import ConfigError
+from lifelong.labelled_folders import labelled_pairs
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId, sample_id_of, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from lifelong.records.samples import Sample, Split
 
-_IMAGES = {".jpg", ".jpeg", ".png"}
 FIRST = RoundNumber(0)
 
 
@@ -33,13 +33,7 @@ def read_pictures(folder: Path) -> Iterator[Picture]:
     Raises:
         ConfigError: a folder or a picture's labels are missing.
     """
-    images, masks = folder / "images", folder / "train_ids"
-    if not images.is_dir() or not masks.is_dir():
-        raise ConfigError(f"{folder}: expected the folders images and train_ids in it")
-    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGES):
-        mask = masks / f"{image.stem}.png"
-        if not mask.is_file():
-            raise ConfigError(f"{image}: has no labels at {mask}")
+    for image, mask in labelled_pairs(folder):
         yield Picture(image.read_bytes(), mask_from_png(mask.read_bytes(), str(mask)))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.errors import ConfigError, ModelOutputError, RecordError
+from lifelong.labelled_folders import labelled_pairs
 from lifelong.links.storage import Storage
 from lifelong.records.ids import VersionId
 from lifelong.records.label_map import LabelMap
@@ -27,8 +28,6 @@ Examined = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (H, W, 3) RGB and (H, 
 # By learning task: pictures with their labels, which may be walked through more than once, since
 # candidate and incumbent sit the same examination.
 Holdouts = Mapping[str, Iterable[Examined]]
-
-_IMAGES = {".jpg", ".jpeg", ".png"}
 
 
 class Segmenter(Protocol):
@@ -113,13 +112,13 @@ def read_holdouts(folder: Path) -> dict[str, FileHoldout]:
         ConfigError: no hold-out is there, or an image has no mask.
     """
     if (folder / "images").is_dir():
-        return {folder.resolve().name: _file_holdout(folder)}
+        return {folder.resolve().name: FileHoldout(labelled_pairs(folder))}
     tasks = sorted(path.parent for path in folder.glob("*/eval") if path.is_dir())
     if not tasks:
         raise ConfigError(
             f"{folder}: no hold-outs; expected {{task}}/eval/images and {{task}}/eval/train_ids"
         )
-    return {task.name: _file_holdout(task / "eval") for task in tasks}
+    return {task.name: FileHoldout(labelled_pairs(task / "eval")) for task in tasks}
 
 
 def holdouts_of_samples(samples: Sequence[Sample], storage: Storage) -> dict[str, StoredHoldout]:
@@ -128,21 +127,6 @@ def holdouts_of_samples(samples: Sequence[Sample], storage: Storage) -> dict[str
     for sample in samples:
         groups.setdefault(sample.learning_task, []).append(sample)
     return {task: StoredHoldout(tuple(group), storage) for task, group in groups.items()}
-
-
-def _file_holdout(folder: Path) -> FileHoldout:
-    images, masks = folder / "images", folder / "train_ids"
-    if not images.is_dir() or not masks.is_dir():
-        raise ConfigError(f"{folder}: expected the folders images and train_ids in it")
-    pairs = [
-        (image, masks / f"{image.stem}.png")
-        for image in sorted(images.iterdir())
-        if image.suffix.lower() in _IMAGES
-    ]
-    missing = [str(mask) for _, mask in pairs if not mask.is_file()]
-    if missing or not pairs:
-        raise ConfigError(f"{folder}: {missing[0] + ' is missing' if missing else 'no images'}")
-    return FileHoldout(tuple(pairs))
 
 
 def _result(

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from cloud.demo.scenes import CONDITIONS, draw_scene, write_dataset
 from lifelong.errors import ConfigError
+from lifelong.labelled_folders import labelled_pairs
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
-
-_IMAGES = {".jpg", ".jpeg", ".png"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class FramesWorld:
                 f"{', '.join(found) or 'none'}"
             )
         self._pairs = {
-            (condition, part): _pairs(folder / condition / part)
+            (condition, part): labelled_pairs(folder / condition / part)
             for condition in found
             for part in ("train", "eval")
         }
@@ -134,18 +133,3 @@ def write_truth(folder: Path, picture: LabelledPicture) -> None:
     """Keep the labels of a streamed picture where only the annotator and the report look."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{picture.name}.png").write_bytes(png_from_mask(picture.mask))
-
-
-def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    images, masks = folder / "images", folder / "train_ids"
-    if not images.is_dir() or not masks.is_dir():
-        raise ConfigError(f"{folder}: expected the folders images and train_ids in it")
-    pairs = []
-    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGES):
-        mask = masks / f"{image.stem}.png"
-        if not mask.is_file():
-            raise ConfigError(f"{image}: has no labels at {mask}")
-        pairs.append((image, mask))
-    if not pairs:
-        raise ConfigError(f"{images}: holds no .jpg or .png")
-    return pairs
