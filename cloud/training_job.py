@@ -33,9 +33,15 @@ class TrainingJob:
         self._kb = kb
         self._section = section
         self._journal = journal
+        self._handed_over: set[RoundNumber] = set()
 
     def hand_over(self, round_: Round) -> None:
-        """Make a round's annotations samples and append each once to the Dataset's index."""
+        """Make a round's annotations samples and append each once to the Dataset's index.
+
+        A service asks again at every look while training runs; it is done once a life.
+        """
+        if round_.number in self._handed_over:
+            return
         samples = self._samples(round_)
         if self._kb.add(samples, why=f"round {round_.number}: annotations"):
             self._journal.event(
@@ -45,6 +51,7 @@ class TrainingJob:
                 eval=sum(s.split is Split.EVAL for s in samples),
             )
         append_to_index(self._storage, self._section.dataset_path, self._section.index, samples)
+        self._handed_over.add(round_.number)
 
     def candidate(self, number: RoundNumber) -> VersionId | None:
         """The model that a round trained; None while it has none."""

@@ -1,0 +1,103 @@
+"""The dataset bridge: each corrected sample once in the knowledge base and once in the index."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cloud.training_job import TrainingJob, append_to_index
+from cloud.worker_files import index_lines
+from lifelong.config import JobSection
+from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.journal import Journal
+from lifelong.links.storage import Storage, open_storage
+from lifelong.records.ids import RoundNumber, sha256_hex
+from lifelong.records.keys import image_key
+from lifelong.records.rounds import Round, RoundState
+from lifelong.records.samples import Annotation, Sample, Split
+from tests.builders import a_hard_example, a_jpeg, a_mask_png, a_round
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def a_handed_round(storage: Storage, count: int) -> Round:
+    """A round in TRAINING whose pictures and corrected masks lie in storage."""
+    examples, annotations = [], []
+    for seed in range(count):
+        example = a_hard_example(seed, attributes={"condition": "night"})
+        example = replace(example, image_key=image_key(example.sample_id))
+        key = f"masks/{example.sample_id}/{seed + 1}.png"
+        storage.put(example.image_key, a_jpeg(seed))
+        storage.put(key, a_mask_png(seed))
+        examples.append(example)
+        annotations.append(
+            Annotation(
+                sample_id=example.sample_id,
+                round_number=RoundNumber(1),
+                annotation_id=seed + 1,
+                annotator="anna",
+                annotated_at=NOON,
+                mask_key=key,
+                mask_sha256=sha256_hex(a_mask_png(seed)),
+                agreement=0.9,
+                changed_pixels=3,
+            )
+        )
+    return a_round(RoundState.TRAINING, examples=tuple(examples), annotations=tuple(annotations))
+
+
+def a_job(storage: Storage, folder: Path, share: float = 0.8) -> TrainingJob:
+    section = JobSection(dataset_path=folder / "dataset", train_share=share)
+    return TrainingJob(storage, KnowledgeBase(storage), section, Journal(folder, "cloud"))
+
+
+@pytest.mark.parametrize(("count", "share", "train"), [(5, 0.8, 4), (10, 0.9, 9), (1, 0.9, 1)])
+def test_samples_are_cut_as_sedna_cuts_lines(
+    count: int, share: float, train: int, tmp_path: Path
+) -> None:
+    """int(trainProb · n) train; a single sample trains, or it would never count."""
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, count)
+    a_job(storage, tmp_path, share).hand_over(round_)
+    samples = list(KnowledgeBase(storage).samples.values())
+    assert sum(s.split is Split.TRAIN for s in samples) == train
+    assert len(samples) == count
+    assert {s.learning_task for s in samples} == {"night"}
+    assert all(sum(s.class_pixels.values()) == 64 * 48 for s in samples)
+
+
+def test_handing_over_again_after_a_restart_changes_nothing(tmp_path: Path) -> None:
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 4)
+    for _ in range(3):
+        a_job(storage, tmp_path).hand_over(round_)
+    folder = tmp_path / "dataset"
+    lines = (folder / "index.txt").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 4
+    for line in lines:
+        image, mask = line.split()
+        assert (folder / image).is_file()
+        assert (folder / mask).is_file()
+    assert len(KnowledgeBase(storage).samples) == 4
+    assert index_lines(str(folder / "index.txt")) == lines
+
+
+def test_a_line_torn_by_a_crash_is_ended_and_its_sample_written_again(tmp_path: Path) -> None:
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 3)
+    a_job(storage, tmp_path).hand_over(round_)
+    index = tmp_path / "dataset" / "index.txt"
+    whole = index.read_text()
+    index.write_text(whole[:-10])
+    a_job(storage, tmp_path).hand_over(round_)
+    lines = index.read_text().splitlines()
+    assert set(whole.splitlines()) <= set(lines)
+    assert index.read_text().endswith("\n")
+
+
+def test_nothing_is_appended_for_samples_that_are_there(tmp_path: Path) -> None:
+    storage = open_storage("memory://")
+    a_job(storage, tmp_path).hand_over(a_handed_round(storage, 2))
+    samples: list[Sample] = list(KnowledgeBase(storage).samples.values())
+    assert append_to_index(storage, tmp_path / "dataset", "index.txt", samples) == 0
