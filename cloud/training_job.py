@@ -73,11 +73,12 @@ class TrainingJob:
     def _samples(self, round_: Round) -> list[Sample]:
         """A round's samples in index order, the first share of them to train on.
 
-        The cut is Sedna's: of n new lines the first int(trainProb · n) train, the rest examine.
+        The cut is Sedna's: of n new lines the first int(trainProb · n) train, the rest examine;
+        but one trains always, since a round that trains on nothing would never end.
         """
         examples: Mapping[SampleId, HardExample] = {e.sample_id: e for e in round_.examples}
         ordered = sorted(round_.annotations, key=lambda a: a.sample_id)
-        train = int(self._section.train_share * len(ordered))
+        train = max(1, int(self._section.train_share * len(ordered)))
         return [
             self._sample(
                 annotation,
