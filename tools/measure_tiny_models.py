@@ -15,6 +15,7 @@ import torch
 from cloud.demo.scenes import CONDITIONS
 from cloud.preannotation.fusion import fuse
 from cloud.preannotation.mask_proposals import (
+    TINY_STABILITY_OFFSET,
     GridSettings,
     MaskProposer,
     SamProposer,
@@ -29,11 +30,10 @@ from tools.tiny_sam_training import one_click_figures
 from tools.train_tiny_models import WEIGHTS, held_out
 
 _GRIDS = {
-    "tiny SAM, 16 points a side": GridSettings(),
-    "tiny SAM, 16 points a side, strict": GridSettings(
-        pred_iou_thresh=0.85, stability_score_thresh=0.9
+    "tiny SAM": GridSettings(stability_score_offset=TINY_STABILITY_OFFSET),
+    "tiny SAM, 2x2 crops": GridSettings(
+        stability_score_offset=TINY_STABILITY_OFFSET, crop_n_layers=1
     ),
-    "tiny SAM, 24 points a side and 2x2 crops": GridSettings(points_per_side=24, crop_n_layers=1),
 }
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     labeler = TinyLabeler(
         CITYSCAPES, weights=given.weights / "tiny_segformer.safetensors", device="cpu"
     )
-    found = {
+    found: dict[str, object] = {
         "one click": one_click_figures(sam, pool, count=given.scenes, seed=5),
         "semantic": semantic_figures(labeler, pool, given.scenes),
     }

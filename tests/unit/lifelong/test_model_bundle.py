@@ -74,7 +74,8 @@ def test_preprocessing_scales_normalises_and_goes_back() -> None:
     how = Preprocessing(height=8, width=12)
     image = np.full((16, 24, 3), 255, dtype=np.uint8)
     batch = network_input(image, how)
-    assert (batch.shape, batch.dtype) == ((1, 3, 8, 12), np.float32)
+    assert batch.shape == (1, 3, 8, 12)
+    assert batch.dtype == np.float32
     assert np.allclose(batch[0, :, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, 0.594 / 0.225])
     mask = np.zeros((16, 24), dtype=np.uint8)
     mask[:, 12:] = 255
