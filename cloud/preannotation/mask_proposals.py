@@ -19,7 +19,7 @@ from cloud.preannotation.region_masks import (
     Rle,
     no_proposals,
     proposals_from_rles,
-    rle_from_mask,
+    rles_from_pieces,
 )
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import TINY_SAM_WEIGHTS, load_tiny_sam
@@ -117,8 +117,7 @@ class SuperpixelProposer:
             image, scale=self._scale, sigma=self._sigma, min_size=self._min_area_px
         )
         pieces = connected_pieces(numbers + 1, background=0, connectivity=1)
-        rles = [rle_from_mask(pieces == number) for number in range(1, int(pieces.max()) + 1)]
-        return proposals_from_rles(rles, height=height, width=width)
+        return proposals_from_rles(rles_from_pieces(pieces), height=height, width=width)
 
 
 class NoProposer:

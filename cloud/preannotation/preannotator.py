@@ -11,6 +11,9 @@ from lifelong.records.ids import RoundNumber, SampleId
 from lifelong.records.pixels import image_from_bytes, png_from_mask
 from lifelong.records.samples import HardExample, PreAnnotation, RegionScore
 
+# Superpixels come by the thousand; a record names the largest, its score is that of all.
+MAX_REGIONS = 200
+
 
 class Preannotator:
     """Drafts masks for people to correct."""
@@ -44,7 +47,7 @@ class Preannotator:
             score=_overall(regions, sureness),
             proposed_by=self._proposer.name,
             labelled_by=self._labeler.name,
-            regions=regions,
+            regions=regions[:MAX_REGIONS],
             attributes=example.attributes,
         )
 

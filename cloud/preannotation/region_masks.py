@@ -94,6 +94,32 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> Rle:
     return Rle(size=[height, width], counts=counts[: len(counts) - (counts[-1] == 0)].tolist())
 
 
+def rles_from_pieces(numbers: NDArray[np.int64]) -> list[Rle]:
+    """Run lengths of every piece of a picture that is cut into pieces 1 .. N, in one pass.
+
+    Args:
+        numbers: (H, W), the piece each pixel belongs to; 0 is no piece.
+    """
+    height, width = numbers.shape
+    flat = numbers.ravel(order="F")
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    ends = np.concatenate([starts[1:], [flat.size]])
+    owners = flat[starts]
+    order = np.argsort(owners, kind="stable")
+    bounds = np.stack([starts[order], ends[order]], axis=1)
+    cuts = np.flatnonzero(np.diff(owners[order])) + 1
+    rles = []
+    for piece, number in zip(
+        np.split(bounds, cuts), owners[order][np.append(0, cuts)], strict=True
+    ):
+        if number > 0:
+            edges = np.concatenate([[0], piece.ravel(), [flat.size]])
+            counts = np.diff(edges)
+            counts = counts[: len(counts) - (counts[-1] == 0)]
+            rles.append(Rle(size=[height, width], counts=counts.tolist()))
+    return rles
+
+
 def mask_from_rle(rle: Rle) -> NDArray[np.bool_]:
     """Run lengths to (H, W) booleans.
 

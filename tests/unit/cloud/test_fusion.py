@@ -14,6 +14,7 @@ from cloud.preannotation.region_masks import (
     no_proposals,
     proposals_from_rles,
     rle_from_mask,
+    rles_from_pieces,
 )
 from lifelong.errors import ShapeError
 
@@ -82,6 +83,13 @@ def test_run_lengths_come_back_as_the_same_mask(seed):
         ys, xs = np.nonzero(mask)
         if ys.size:
             assert box_of(rle) == (xs.min(), ys.min(), xs.max(), ys.max())
+
+
+def test_all_pieces_at_once_are_the_same_as_one_by_one():
+    for seed in range(30):
+        numbers = random_case(seed)[1].astype(np.int64)
+        one_by_one = [rle_from_mask(numbers == number) for number in np.unique(numbers) if number]
+        assert rles_from_pieces(numbers) == one_by_one
 
 
 def test_run_lengths_are_cocos():

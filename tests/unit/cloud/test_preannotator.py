@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from cloud.preannotation.mask_proposals import NoProposer
-from cloud.preannotation.preannotator import Preannotator
-from cloud.preannotation.region_masks import proposals_from_rles, rle_from_mask
+from cloud.preannotation.preannotator import MAX_REGIONS, Preannotator
+from cloud.preannotation.region_masks import (
+    proposals_from_rles,
+    rle_from_mask,
+    rles_from_pieces,
+)
 from lifelong.errors import ChecksumError, ImageError, ObjectNotFoundError
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, sha256_hex
@@ -80,6 +84,22 @@ def test_without_masks_the_draft_is_the_semantic_answer(storage):
     assert (mask[:, : WIDTH // 8] == 1).all()
     assert (mask[:, WIDTH // 8 :] == 0).all()
     assert draft.regions == ()
+    assert draft.score == pytest.approx(0.6)
+
+
+def test_a_record_names_only_the_largest_of_very_many_regions(storage):
+    class PixelProposer:
+        name = "pixels"
+
+        def propose(self, image):
+            pieces = np.arange(1, HEIGHT * WIDTH + 1).reshape(HEIGHT, WIDTH)
+            return proposals_from_rles(rles_from_pieces(pieces), height=HEIGHT, width=WIDTH)
+
+    draft = Preannotator(storage, PixelProposer(), MostlyRoadLabeler()).annotate(
+        stored(storage), RoundNumber(1)
+    )
+
+    assert len(draft.regions) == MAX_REGIONS
     assert draft.score == pytest.approx(0.6)
 
 
