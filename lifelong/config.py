@@ -115,7 +115,8 @@ class LabelStudioSection(Section):
 class MasksSection(Section):
     """Class-agnostic masks for drafts."""
 
-    type: Literal["tiny", "sam", "superpixels", "none"] = "tiny"
+    # Without a SAM of full size, superpixels give the better drafts: see docs/drafts.md.
+    type: Literal["tiny", "sam", "superpixels", "none"] = "superpixels"
     model: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"  # of `sam`
     checkpoint: Path | None = None  # of `sam`; of `tiny`: the shipped one when absent
     points_per_side: Positive = 16
