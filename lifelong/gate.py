@@ -110,24 +110,23 @@ def _forgotten(
 def _dropped_classes(
     candidate: EvaluationReport, incumbent: EvaluationReport, rules: GateSection
 ) -> Iterator[str]:
-    """One reason for each learning task, with all its classes, the worst first."""
+    """One reason a learning task and rule, with all its classes, the worst first."""
     for task, before in incumbent.tasks.items():
-        after = candidate.tasks[task]
-        drops = [
-            (iou - after.iou.get(name, 0.0), name)
-            for name, iou in before.iou.items()
-            if _exceeds(iou - after.iou.get(name, 0.0), _allowed(name, before, rules))
-        ]
-        if drops:
-            told = [
-                f"{'protected class ' if name in rules.protected_classes else ''}{name} by "
-                f"{_points(drop)} ({_points(before.iou[name])} -> "
-                f"{_points(after.iou.get(name, 0.0))}, "
-                f"{_points(_allowed(name, before, rules))} are allowed)"
-                for drop, name in sorted(drops, reverse=True)
-            ]
-            classes = "a class drops" if len(drops) == 1 else f"{len(drops)} classes drop"
-            yield f"{task}: {classes} in IoU: {', '.join(told)}"
+        after = candidate.tasks[task].iou
+        drops: dict[float, list[tuple[float, str]]] = {}
+        for name, iou in before.iou.items():
+            allowed = _allowed(name, before, rules)
+            if _exceeds(iou - after.get(name, 0.0), allowed):
+                drops.setdefault(allowed, []).append((iou - after.get(name, 0.0), name))
+        for allowed, classes in sorted(drops.items()):
+            protected = any(name in rules.protected_classes for _, name in classes)
+            kind = "protected class" if protected else "class"
+            count = f"a {kind} drops" if len(classes) == 1 else f"{len(classes)} {kind}es drop"
+            told = ", ".join(
+                f"{name} {_points(before.iou[name])} -> {_points(after.get(name, 0.0))}"
+                for _, name in sorted(classes, reverse=True)
+            )
+            yield f"{task}: {count} by more than {_points(allowed)} points of IoU: {told}"
 
 
 def _allowed(name: str, before: TaskResult, rules: GateSection) -> float:
