@@ -19,6 +19,7 @@ from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import RoundNumber, SampleId, VersionId, sha256_hex
+from lifelong.records.keys import bundle_key, weights_key
 from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import ModelVersion
 from lifelong.records.pixels import image_from_bytes
@@ -42,16 +43,6 @@ class Candidate:
     bundle: ModelBundle
     version: ModelVersion
     weights: bytes  # safetensors, what the next round starts from
-
-
-def weights_key(version_id: VersionId) -> str:
-    """Where a version's weights lie in storage."""
-    return f"models/{version_id}.safetensors"
-
-
-def bundle_key(version_id: VersionId) -> str:
-    """Where a version's bundle lies in storage."""
-    return f"models/{version_id}.bundle"
 
 
 class Learner:

@@ -7,7 +7,6 @@ report counts as failed, instead of as completed without a model.
 """
 
 import logging
-import os
 import queue
 import secrets
 import shutil
@@ -22,6 +21,7 @@ from cloud.job_manifest import Container, Manifest
 from cloud.lc_endpoint import LcEndpoint
 from cloud.worker_process import WorkerProcess
 from lifelong.errors import SednaError
+from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now
 from lifelong.records.wire import dumps, from_plain, json_object, to_plain
 
@@ -369,9 +369,4 @@ class LocalJob:
     def _save(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "job.json"
-        temporary = path.with_suffix(".new")
-        with temporary.open("wb") as handle:
-            handle.write(dumps(to_plain(self._state)))
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        write_whole(path, dumps(to_plain(self._state)))

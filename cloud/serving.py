@@ -2,10 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
-from cloud.assembly import make_service, open_cloud
+from cloud.assembly import Cloud, make_service, open_cloud
 from cloud.reports import rounds_overview
 from cloud.service import Service
 from cloud.web.app import make_app
@@ -24,9 +26,7 @@ def serve(config: Config) -> None:
     cloud = open_cloud(config)
     service = make_service(cloud)
     app = make_app(
-        overview=lambda: rounds_overview(
-            (reader := open_cloud(config)).rounds.all(), reader.kb, reader.releases.history()
-        ),
+        overview=_overview(open_cloud(config)),
         trouble=lambda: service.last_error,
         title=config.label_studio.project,
     )
@@ -44,6 +44,18 @@ def serve(config: Config) -> None:
     loop.join(timeout=30)
     if ended:
         raise RoundError(f"rounds are no longer advanced here: {ended[0]}") from ended[0]
+
+
+def _overview(reader: Cloud) -> Callable[[], dict[str, Any]]:
+    """What the page shows; each look reads only what the knowledge base has learned since."""
+    lock = threading.Lock()  # requests come in threads of their own
+
+    def look() -> dict[str, Any]:
+        with lock:
+            reader.kb.refresh()
+            return rounds_overview(reader.rounds.all(), reader.kb, reader.releases.history())
+
+    return look
 
 
 def _advance(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from edge.durable_files import write_whole
+from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.durable_files import write_whole
 from lifelong.errors import LabelMapError, LifelongError, ObjectNotFoundError, RecordError
+from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle

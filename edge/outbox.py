@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edge.durable_files import UNFINISHED, sync_folder, write_synced
 from edge.example_files import example_files, objects_of
 from lifelong.config import OutboxSection
 from lifelong.errors import ChecksumError, CorruptRecordError
 from lifelong.hard_examples import Verdict
+from lifelong.links.durable_files import UNFINISHED, sync_folder, write_synced
 from lifelong.links.journal import Journal, JSONValue, utc_now
 from lifelong.records.ids import SampleId
 from lifelong.records.keys import IMAGE, MASK, RECORD

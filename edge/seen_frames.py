@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.durable_files import sync_folder, write_whole
+from lifelong.links.durable_files import sync_folder, write_whole
 
 logger = logging.getLogger(__name__)
 

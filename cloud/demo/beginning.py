@@ -9,6 +9,8 @@ from cloud.demo.plan import DemoPlan
 from cloud.demo.told import Told
 from cloud.demo.worlds import LabelledPicture, World
 from cloud.first_model import Picture, begin_with_pictures, begin_with_weights
+from lifelong.links.durable_files import write_whole
+from lifelong.records.keys import weights_key
 
 EDGE_WEIGHTS = Path(__file__).parent / "weights" / "edge_clear.safetensors"
 
@@ -36,9 +38,7 @@ def first_from_training(cloud: Cloud, world: World, plan: DemoPlan, kept: Path, 
         on_progress=told.training(f"training on {plan.start}"),
     )
     weights.parent.mkdir(parents=True, exist_ok=True)
-    temporary = weights.with_suffix(".new")
-    temporary.write_bytes(cloud.storage.get(f"models/{version}.safetensors"))
-    temporary.replace(weights)
+    write_whole(weights, cloud.storage.get(weights_key(version)))
 
 
 def _pictures(world: World, plan: DemoPlan) -> list[Picture]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloud.demo.plan import DemoPlan
 from cloud.demo.worlds import World, write_truth
+from lifelong.links.durable_files import write_whole
 
 GRACE_S = 3.0  # after the edge has nothing left to look at or to deliver
 
@@ -89,6 +90,4 @@ class Camera:
         return unmet[0] if unmet else plan.conditions[-1]
 
     def _write(self, shown: Mapping[str, int]) -> None:
-        temporary = self._record.with_suffix(".new")
-        temporary.write_text(json.dumps(shown), encoding="utf-8")
-        temporary.replace(self._record)
+        write_whole(self._record, json.dumps(shown).encode())

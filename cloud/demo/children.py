@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cloud.worker_process import WorkerProcess, process_start
 from lifelong.errors import LifelongError
+from lifelong.links.durable_files import write_whole
 
 
 class Children:
@@ -113,6 +114,4 @@ class Children:
     def _write(self) -> None:
         numbers = {n: c.pid for n, c in self._running.items()} | self._noted
         state = {name: [number, process_start(number)] for name, number in numbers.items()}
-        temporary = self._record.with_suffix(".new")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(self._record)
+        write_whole(self._record, json.dumps(state).encode())

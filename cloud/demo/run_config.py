@@ -9,6 +9,7 @@ import yaml
 
 from cloud.demo.plan import DemoPlan
 from lifelong.config import load_config
+from lifelong.links.durable_files import write_whole
 
 TOKEN = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of an environment variable
 HOST_FOLDER = "var/lib/cornerloop"  # as the manifest names it, under the job's root
@@ -74,9 +75,7 @@ def _content(plan: DemoPlan) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, yaml.safe_dump(dict(content), sort_keys=False).encode())
 
 
 def _free_port() -> int:

@@ -7,7 +7,8 @@ from cloud.preannotation.fusion import Fusion, Vote, fuse
 from cloud.preannotation.mask_proposals import MaskProposer
 from cloud.preannotation.semantic_labels import SemanticLabeler
 from lifelong.links.storage import Storage
-from lifelong.records.ids import RoundNumber, SampleId
+from lifelong.records.ids import RoundNumber
+from lifelong.records.keys import draft_key
 from lifelong.records.pixels import image_from_bytes, png_from_mask
 from lifelong.records.samples import HardExample, PreAnnotation, RegionScore
 
@@ -57,11 +58,6 @@ class Preannotator:
         probabilities = self._labeler.label(image)
         class_ids = probabilities.argmax(axis=0).astype(np.uint8)
         return fuse(self._proposer.propose(image), class_ids), probabilities.max(axis=0)
-
-
-def draft_key(round_number: RoundNumber, sample_id: SampleId) -> str:
-    """Where a draft lies in storage."""
-    return f"drafts/{round_number}/{sample_id}.png"
 
 
 def _region(vote: Vote, mask: NDArray[np.uint8], sureness: NDArray[np.float32]) -> RegionScore:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge.durable_files import UNFINISHED
+from lifelong.links.durable_files import UNFINISHED
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sample_id_of
 from lifelong.records.pixels import image_from_bytes, jpeg_from_image

@@ -2,12 +2,13 @@
 
 import pytest
 
-from cloud.learner import Learner, bundle_key, publish_candidate, weights_key
+from cloud.learner import Learner, publish_candidate
 from lifelong.config import TrainingSection
 from lifelong.errors import LabelMapError, TrainingError
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import read_bundle
 from lifelong.records.ids import RoundNumber
+from lifelong.records.keys import bundle_key, weights_key
 from lifelong.records.label_map import label_map_of
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import SMALL_MAP, a_jpeg, a_mask_png, a_sample, an_image

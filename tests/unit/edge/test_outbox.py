@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge import durable_files
-from edge.durable_files import UNFINISHED
 from edge.outbox import Outbox
 from lifelong.config import OutboxSection
 from lifelong.hard_examples import Verdict
+from lifelong.links import durable_files
+from lifelong.links.durable_files import UNFINISHED
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sample_id_of
 from lifelong.records.pixels import image_from_bytes, mask_from_png
