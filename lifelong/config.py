@@ -5,21 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from lifelong.config_types import Count, Positive, Seconds, Section, Share
+from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FolderSource(Section):
@@ -93,7 +84,9 @@ class EdgeSection(Section):
     outbox: OutboxSection = OutboxSection()
     state_path: Path = Path("edge-state")  # journal, health, the running bundle
     threads: Count = 0  # of ONNX Runtime; 0: its own choice
-    attributes: dict[str, str] = {}  # site, camera … sent with each hard example
+    attributes: dict[str, str] = Field(
+        default_factory=dict
+    )  # site, camera … sent with each hard example
     release_poll_seconds: Seconds = 2.0
     canary_frames: Count = 0  # frames a new model answers beside the old one before the swap
 
@@ -110,35 +103,6 @@ class LabelStudioSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 60
     poll_seconds: Seconds = 2.0
     draft: Literal["brush", "polygons"] = "brush"
-
-
-class MasksSection(Section):
-    """Class-agnostic masks for drafts."""
-
-    # Without a SAM of full size, superpixels give the better drafts: see docs/drafts.md.
-    type: Literal["tiny", "sam", "superpixels", "none"] = "superpixels"
-    model: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"  # of `sam`
-    checkpoint: Path | None = None  # of `sam`; of `tiny`: the shipped one when absent
-    points_per_side: Positive = 16
-    pred_iou_thresh: Share = 0.7
-    stability_score_thresh: Share = 0.8
-    crop_n_layers: Count = 0
-    min_mask_region_area: Count = 30
-
-
-class SemanticSection(Section):
-    """Classes for drafts."""
-
-    type: Literal["tiny", "transformers", "bundle"] = "tiny"
-    model: str | None = None  # folder or hub id of `transformers`, file of `tiny` and `bundle`
-
-
-class PreannotationSection(Section):
-    """How drafts are made."""
-
-    masks: MasksSection = MasksSection()
-    semantic: SemanticSection = SemanticSection()
-    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
 
 
 class RoundsSection(Section):

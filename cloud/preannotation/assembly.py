@@ -3,7 +3,7 @@
 from cloud.preannotation.mask_proposals import proposer_from
 from cloud.preannotation.preannotator import Preannotator
 from cloud.preannotation.semantic_labels import labeler_from
-from lifelong.config import PreannotationSection
+from lifelong.drafting_config import PreannotationSection
 from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
 

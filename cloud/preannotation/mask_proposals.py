@@ -3,15 +3,12 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
-from skimage.measure import label as connected_pieces
-from skimage.segmentation import felzenszwalb
 
 from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.region_masks import (
@@ -19,11 +16,11 @@ from cloud.preannotation.region_masks import (
     Rle,
     no_proposals,
     proposals_from_rles,
-    rles_from_pieces,
 )
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import TINY_SAM_WEIGHTS, load_tiny_sam
-from lifelong.config import MasksSection
+from cloud.preannotation.superpixels import SuperpixelProposer
+from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError
 
 
@@ -102,24 +99,6 @@ class SamProposer:
         )
 
 
-class SuperpixelProposer:
-    """Pieces of similar colour (Felzenszwalb & Huttenlocher 2004): no weights, no GPU."""
-
-    name = "superpixels"
-
-    def __init__(self, *, scale: float = 15.0, sigma: float = 0.8, min_area_px: int = 20) -> None:
-        self._scale, self._sigma, self._min_area_px = scale, sigma, min_area_px
-
-    def propose(self, image: NDArray[np.uint8]) -> MaskProposals:
-        """See `MaskProposer`; these masks cover the picture and do not overlap."""
-        height, width = image.shape[:2]
-        numbers = felzenszwalb(
-            image, scale=self._scale, sigma=self._sigma, min_size=self._min_area_px
-        )
-        pieces = connected_pieces(numbers + 1, background=0, connectivity=1)
-        return proposals_from_rles(rles_from_pieces(pieces), height=height, width=width)
-
-
 class NoProposer:
     """No masks at all: the draft is the semantic model's own answer."""
 
@@ -134,10 +113,11 @@ def _original(masks: MasksSection, device: str) -> MaskProposer:
     if masks.checkpoint is None:
         raise ConfigError(
             "preannotation.masks.checkpoint: type `sam` needs the path of a segment-anything "
-            f"checkpoint for {masks.model}; or use type `tiny`, which needs none"
+            f"checkpoint for {masks.model or 'vit_h'}; or use type `tiny`, which needs none"
         )
-    sam = load_original_sam(Path(masks.checkpoint), masks.model).to(device)
-    return SamProposer(sam, _settings(masks), name=f"sam_{masks.model}")
+    model = masks.model or "vit_h"
+    sam = load_original_sam(masks.checkpoint, model).to(device)
+    return SamProposer(sam, _settings(masks), name=f"sam_{model}")
 
 
 def _tiny(masks: MasksSection, device: str) -> MaskProposer:

@@ -21,7 +21,7 @@ from transformers import (
 
 from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.drafting_training import normalised
-from lifelong.config import SemanticSection
+from lifelong.drafting_config import SemanticSection
 from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
 from lifelong.model_bundle import read_bundle
 from lifelong.preprocessing import enlarged, softmax

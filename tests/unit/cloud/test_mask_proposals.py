@@ -18,7 +18,7 @@ from cloud.preannotation.mask_proposals import (
 from cloud.preannotation.region_masks import mask_from_rle
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import TinyImageEncoder, build_tiny_sam, load_tiny_sam
-from lifelong.config import MasksSection
+from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, ModelLoadError
 
 

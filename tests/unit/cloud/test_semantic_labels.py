@@ -23,7 +23,7 @@ from cloud.preannotation.semantic_labels import (
     places_in,
     probabilities_at,
 )
-from lifelong.config import SemanticSection
+from lifelong.drafting_config import SemanticSection
 from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.segmenter import OnnxSegmenter
