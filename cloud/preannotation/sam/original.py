@@ -1,15 +1,18 @@
-"""Checkpoints of the original segment-anything: loaded safely, refused with a reason."""
+"""The original segment-anything, vit_b to vit_h, with the weights its authors published."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 
+from cloud.preannotation.sam.checkpoints import Kind, put_into, read_weights, require_kind
 from lifelong.errors import ModelLoadError
 
-_WIDTHS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
+# Of the pictures all SAMs of the first generation were trained on; red, green, blue.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
 _PUBLISHED = {
     "vit_b": "sam_vit_b_01ec64.pth, 375 MB",
     "vit_l": "sam_vit_l_0b3195.pth, 1.2 GB",
@@ -20,47 +23,19 @@ _PUBLISHED = {
 def load_original_sam(checkpoint: Path, model: str) -> Sam:
     """A segment-anything model in evaluation mode, on the CPU.
 
-    The file is read with `weights_only=True`: a checkpoint cannot run code of its own.
-
     Raises:
         ModelLoadError: an unknown model, no such file, a truncated one, or one of another model.
     """
-    if model not in _WIDTHS:
-        raise ModelLoadError(f"SAM model {model!r}: expected one of {', '.join(_WIDTHS)}")
+    if model not in _PUBLISHED:
+        raise ModelLoadError(f"SAM model {model!r}: expected one of {', '.join(_PUBLISHED)}")
     expected = f"expected the {model} checkpoint of segment-anything ({_PUBLISHED[model]})"
-    if not checkpoint.is_file():
-        raise ModelLoadError(f"{checkpoint}: no such file; {expected}")
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError, ValueError, OSError) as error:
-        raise ModelLoadError(
-            f"{checkpoint}: truncated, or not a checkpoint at all ({_first_line(error)}); "
-            + expected
-        ) from error
-    if not isinstance(state, dict):
-        raise ModelLoadError(f"{checkpoint}: holds a {type(state).__name__}; {expected}")
-    # The width tells the model before gigabytes are allocated for the wrong one.
-    weight = state.get("image_encoder.patch_embed.proj.weight")
-    width = int(weight.shape[0]) if isinstance(weight, torch.Tensor) else None
-    if width != _WIDTHS[model]:
-        raise ModelLoadError(f"{checkpoint}: {_seems(width)}; {expected}")
-    sam: Sam = sam_model_registry[model]()
-    try:
-        sam.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelLoadError(
-            f"{checkpoint}: not all weights of {model} are in it ({_first_line(error)}); {expected}"
-        ) from error
+    weights = read_weights(checkpoint, expected)
+    require_kind(weights, Kind(type="sam", model=model), path=checkpoint, expected=expected)
+    # Fresh weights of gigabytes would be made only to be thrown away.
+    with torch.device("meta"):
+        sam: Sam = sam_model_registry[model]()
+    put_into(sam, weights, path=checkpoint, expected=expected)
+    # No part of a checkpoint, so still on the meta device.
+    sam.pixel_mean = torch.tensor(PIXEL_MEAN).view(-1, 1, 1)
+    sam.pixel_std = torch.tensor(PIXEL_STD).view(-1, 1, 1)
     return sam.eval()
-
-
-def _seems(width: int | None) -> str:
-    """What a file seems to be, by the width of its patch embedding."""
-    if width is None:
-        return "no image encoder of segment-anything inside"
-    names = [name for name, known in _WIDTHS.items() if known == width]
-    return f"weights of {names[0]}" if names else f"an image encoder {width} wide"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
