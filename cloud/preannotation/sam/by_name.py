@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud.preannotation.sam.hq import HqSam, load_hq_sam
+from cloud.preannotation.sam.mobile import load_mobile_sam
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.promptable import PromptableModel
+from cloud.preannotation.sam.sam2 import Sam2, load_sam2
 from cloud.preannotation.sam.segment_anything_model import SegmentAnythingModel
 from cloud.preannotation.sam.tiny import TINY_SAM_WEIGHTS, load_tiny_sam
 from cloud.weights_store import located
@@ -47,6 +50,25 @@ def _original(wish: _Wish) -> PromptableModel:
     return SegmentAnythingModel(sam, name=name, device=wish.device, precision=wish.precision)
 
 
+def _hq(wish: _Wish) -> PromptableModel:
+    name = f"sam_hq_{wish.model}"
+    network = load_hq_sam(wish.weights(name), wish.model)
+    return HqSam(network, name=name, device=wish.device, precision=wish.precision)
+
+
+def _sam2(wish: _Wish) -> PromptableModel:
+    name = f"sam2_{wish.model}"
+    network = load_sam2(wish.weights(name), wish.model)
+    return Sam2(network, name=name, device=wish.device, precision=wish.precision)
+
+
+def _mobile(wish: _Wish) -> PromptableModel:
+    sam = load_mobile_sam(wish.weights("mobile_sam"))
+    return SegmentAnythingModel(
+        sam, name="mobile_sam", device=wish.device, precision=wish.precision
+    )
+
+
 def _tiny(wish: _Wish) -> PromptableModel:
     return SegmentAnythingModel(
         load_tiny_sam(wish.checkpoint or TINY_SAM_WEIGHTS),
@@ -59,6 +81,9 @@ def _tiny(wish: _Wish) -> PromptableModel:
 
 PROMPTABLE: dict[str, Callable[[_Wish], PromptableModel]] = {
     "sam": _original,
+    "sam_hq": _hq,
+    "sam2": _sam2,
+    "mobile_sam": _mobile,
     "tiny": _tiny,
 }
 
