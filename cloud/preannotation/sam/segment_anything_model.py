@@ -1,0 +1,255 @@
+"""Any network built of segment-anything's parts, as a `PromptableModel`; bit for bit its answers.
+
+The mask decoder runs in two steps. The transformer answers with tokens, and from one of them the
+quality of every mask follows; the up-scaling convolutions run afterwards, for wanted masks only.
+What is equal for all prompts of a batch (the image's side of the first layer) is computed once.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from segment_anything.modeling import Sam, TwoWayTransformer
+from segment_anything.modeling.transformer import Attention
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from cloud.preannotation.sam.promptable import Answers, Embedding, Prompts
+from lifelong.errors import ShapeError
+
+# Prompts whose masks are up-scaled at once: the convolutions' intermediates are the largest
+# tensors of the decoder, 12 MiB a prompt in the original SAM.
+_UPSCALED_AT_ONCE = 16
+
+
+class SegmentAnythingModel:
+    """The original SAM, our tiny one, MobileSAM: image encoder, prompt encoder, mask decoder."""
+
+    def __init__(
+        self, sam: Sam, *, name: str, device: str, stability_offset: float = 1.0,
+        precision: str = "float32",
+    ) -> None:  # fmt: skip
+        """Args:
+        precision: `float32`, or `bfloat16` for encoder and decoder; answers are float32.
+        """
+        self.name = name
+        self.stability_offset = stability_offset
+        self._sam = sam.to(device).eval()
+        self._device = torch.device(device)
+        self._half = precision == "bfloat16"
+        with torch.no_grad():
+            self._image_pe = sam.prompt_encoder.get_dense_pe().flatten(2).permute(0, 2, 1)
+
+    @torch.no_grad()
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
+        """See `PromptableModel`; every picture is scaled to the encoder's side, then padded.
+
+        Raises:
+            ShapeError: not (H, W, 3) uint8, or without a pixel.
+        """
+        if not images:
+            return []
+        prepared = torch.stack([self._prepared(image) for image in images])
+        with self._precision():
+            features = self._sam.image_encoder(prepared).float()
+        return [
+            Embedding(height=image.shape[0], width=image.shape[1], features=features[i : i + 1])
+            for i, image in enumerate(images)
+        ]
+
+    @torch.no_grad()
+    def ask(self, embedding: Embedding, prompts: Prompts, *, several: bool) -> Answers:
+        """See `PromptableModel`.
+
+        Coordinates are scaled in float64 and keep their type from there on: given as float64
+        they are those of segment-anything's grids, as float32 those of its predictor.
+        """
+        sparse, dense = self._sam.prompt_encoder(**self._scaled(embedding, prompts))
+        if prompts.low_res_masks is None:
+            dense = dense[:1]  # the same for every prompt
+        decoder = self._sam.mask_decoder
+        fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).unsqueeze(0)
+        tokens = torch.cat([fixed.expand(len(sparse), -1, -1), sparse], dim=1)
+        image = (embedding.features + dense).flatten(2).permute(0, 2, 1)
+        with self._precision():
+            found, pixels = two_way(decoder.transformer, image, self._image_pe, tokens)
+            quality = decoder.iou_prediction_head(found[:, 0]).float()
+            mask_tokens = found[:, 1 : 1 + decoder.num_mask_tokens]
+            # For all prompts, wanted or not: a product of other sizes may round differently.
+            kernels = torch.stack(
+                [
+                    head(mask_tokens[:, i])
+                    for i, head in enumerate(decoder.output_hypernetworks_mlps)
+                ],
+                dim=1,
+            )
+        kept = slice(1, None) if several else slice(0, 1)
+        return _DecodedPrompts(self, quality[:, kept], kernels, kept, pixels, embedding)
+
+    @torch.no_grad()
+    def enlarge(self, low_res: Tensor, embedding: Embedding) -> Tensor:
+        """See `PromptableModel`; twice bilinear, as segment-anything does it."""
+        if not len(low_res):
+            return low_res.new_zeros((0, embedding.height, embedding.width))
+        side = self._sam.image_encoder.img_size
+        height, width = _input_size(embedding.height, embedding.width, side)
+        # By threes, as segment-anything has the masks of a click: torch rounds pictures of three
+        # channels in another way than those of one.
+        threes = nn.functional.pad(low_res, (0, 0, 0, 0, 0, -len(low_res) % 3))
+        square = interpolate(
+            threes.reshape(-1, 3, *low_res.shape[1:]),
+            (side, side),
+            mode="bilinear",
+            align_corners=False,
+        )
+        logits = interpolate(
+            square[..., :height, :width],
+            (embedding.height, embedding.width),
+            mode="bilinear",
+            align_corners=False,
+        )
+        return logits.flatten(0, 1)[: len(low_res)]
+
+    def upscaled(self, pixels: Tensor, kernels: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(n, h·w, C) image tokens and (n, K, c) kernels to (n, K, 4h, 4w) float32 logits."""
+        with self._precision():
+            # Channels last, as segment-anything has it: the convolutions see the same layout.
+            at_16 = pixels.transpose(1, 2).view(len(pixels), -1, *grid)
+            at_4 = self._sam.mask_decoder.output_upscaling(at_16)
+            count, channels, height, width = at_4.shape
+            products = kernels @ at_4.view(count, channels, height * width)
+        logits: Tensor = products.view(count, -1, height, width).float()
+        return logits
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._half:
+            return torch.autocast(self._device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _prepared(self, image: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 to (3, side, side) float32, normalised and padded."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ShapeError(
+                f"picture of shape {image.shape}, {image.dtype}; expected (H, W, 3) uint8"
+            )
+        height, width = _input_size(
+            image.shape[0], image.shape[1], self._sam.image_encoder.img_size
+        )
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(picture)).to(self._device)
+        prepared: Tensor = self._sam.preprocess(pixels.permute(2, 0, 1).contiguous())
+        return prepared
+
+    def _scaled(self, embedding: Embedding, prompts: Prompts) -> dict[str, object]:
+        """Prompts in the encoder's pixels, under the prompt encoder's own names."""
+        height, width = embedding.height, embedding.width
+        side = self._sam.image_encoder.img_size
+        new_height, new_width = _input_size(height, width, side)
+        scale = torch.tensor(
+            [new_width / width, new_height / height], dtype=torch.float64, device=self._device
+        )
+
+        def scaled(coordinates: Tensor) -> Tensor:
+            given = coordinates.to(self._device)
+            return (given.double() * scale).to(given.dtype)
+
+        points = boxes = masks = None
+        if prompts.points is not None:
+            if prompts.point_labels is None:
+                raise ShapeError("prompts: points without labels; expected a label for each")
+            points = (scaled(prompts.points), prompts.point_labels.to(self._device))
+        if prompts.boxes is not None:
+            boxes = scaled(prompts.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        if prompts.low_res_masks is not None:
+            masks = prompts.low_res_masks.to(self._device)
+        return {"points": points, "boxes": boxes, "masks": masks}
+
+
+class _DecodedPrompts:
+    """The answers of one batch of prompts, up-scaled on request."""
+
+    def __init__(
+        self, model: SegmentAnythingModel, predicted_iou: Tensor, kernels: Tensor, kept: slice,
+        pixels: Tensor, embedding: Embedding,
+    ) -> None:  # fmt: skip
+        self.predicted_iou = predicted_iou
+        self._model, self._kernels, self._kept, self._pixels = model, kernels, kept, pixels
+        self._grid = (embedding.features.shape[2], embedding.features.shape[3])
+
+    @torch.no_grad()
+    def low_res(self, wanted: Tensor) -> Tensor:
+        """See `Answers`."""
+        prompts = wanted.any(dim=1).nonzero()[:, 0]
+        height, width = self._grid
+        found = [torch.zeros((0, 4 * height, 4 * width), device=self.predicted_iou.device)]
+        for first in range(0, len(prompts), _UPSCALED_AT_ONCE):
+            some = prompts[first : first + _UPSCALED_AT_ONCE]
+            # One of many is asked twice: torch multiplies a batch of one in another order.
+            pair = some.repeat(2) if len(some) == 1 < len(wanted) else some
+            logits = self._model.upscaled(self._pixels[pair], self._kernels[pair], self._grid)
+            found.append(logits[: len(some), self._kept][wanted[some]])
+        return torch.cat(found)
+
+
+def two_way(
+    transformer: TwoWayTransformer, image: Tensor, image_pe: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The two-way transformer (Kirillov et al. 2023, A), image tokens shared while they may be.
+
+    Args:
+        image: (1, L, C) where all prompts see the same, else (N, L, C).
+        image_pe: (1, L, C), where in the picture each image token lies.
+        tokens: (N, T, C), of the prompts.
+
+    Returns:
+        (N, T, C) prompt tokens and (N, L, C) image tokens.
+    """
+    queries, keys = tokens, image
+    for layer in transformer.layers:
+        if layer.skip_first_layer_pe:
+            queries = _attended(layer.self_attn, queries, queries, queries)
+        else:
+            placed = queries + tokens
+            queries = queries + _attended(layer.self_attn, placed, placed, queries)
+        queries = layer.norm1(queries)
+        placed_keys = keys + image_pe
+        from_image = _attended(layer.cross_attn_token_to_image, queries + tokens, placed_keys, keys)
+        queries = layer.norm2(queries + from_image)
+        queries = layer.norm3(queries + layer.mlp(queries))
+        from_tokens = _attended(
+            layer.cross_attn_image_to_token, placed_keys, queries + tokens, queries
+        )
+        keys = layer.norm4(keys + from_tokens)
+    last = _attended(transformer.final_attn_token_to_image, queries + tokens, keys + image_pe, keys)
+    found: Tensor = transformer.norm_final_attn(queries + last)
+    return found, keys
+
+
+def _attended(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One attention; a side with batch size 1 is projected once, for all prompts."""
+    heads = attention.num_heads
+    q, k, v = (
+        _by_head(projection(x), heads)
+        for projection, x in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v))
+    )
+    weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[3]), dim=-1)
+    mixed = (weights @ v).transpose(1, 2)
+    projected: Tensor = attention.out_proj(mixed.reshape(*mixed.shape[:2], -1))
+    return projected
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """(N, L, C) to (N, heads, L, C / heads)."""
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def _input_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width after the longer side became `side`; a line stays at least a pixel."""
+    scale = side / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
