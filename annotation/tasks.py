@@ -51,7 +51,7 @@ def task_json(
             SAMPLE: draft.sample_id,
             ROUND: draft.round_number,
         },
-        "meta": dict(draft.attributes),
+        "meta": dict(draft.attributes) | _told_of_erased(draft),
         "predictions": [
             {
                 "model_version": model_version_of(draft.round_number),
@@ -85,6 +85,13 @@ def mask_from_annotation(
 def carries(data: Mapping[str, object], sample_id: str, round_number: int) -> bool:
     """Is this the data of the task for that sample of that round?"""
     return data.get(SAMPLE) == sample_id and str(data.get(ROUND)) == str(round_number)
+
+
+def _told_of_erased(draft: PreAnnotation) -> dict[str, str]:
+    """What an annotator should look for: classes that were seen and are nowhere in the draft."""
+    if not draft.erased_classes:
+        return {}
+    return {"erased_classes": ", ".join(draft.erased_classes)}
 
 
 def _class_scores(draft: PreAnnotation) -> dict[int, float]:

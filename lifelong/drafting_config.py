@@ -91,6 +91,9 @@ class PreannotationSection(Section):
     # YAML: words that mean a class; used by open vocabulary and by models with classes of their
     # own. None: the label map's own names, singular or plural, with or without an article.
     ontology: Path | None = None
+    # JSON that turns raw scores into shares of right pixels; None: the shipped one where it fits
+    # the models in use, else raw scores. `python -m tools.calibrate_drafts` writes one.
+    calibration: Path | None = None
     # SSA reads pictures in BGR order and hands them so to its models; `--ssa-compat` sets this.
     channel_order: Literal["rgb", "bgr"] = "rgb"
     weights_path: Path | None = None  # where `cornerloop models pull` keeps weights

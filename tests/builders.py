@@ -142,7 +142,6 @@ def a_pre_annotation(seed: int = 0, **changes: Any) -> PreAnnotation:
                 class_id=0,
                 area=HEIGHT * WIDTH,
                 box=(0, 0, WIDTH - 1, HEIGHT - 1),
-                vote_share=0.9,
                 score=0.8,
             ),
         ),

@@ -2,10 +2,13 @@
 
     {"annotations": […], "semantic_mask": {"<id>": {"size": [h, w], "counts": "…"}, …}}
 
-Only the closed-set program writes `semantic_mask`; the open-vocabulary one names masks in words.
+Its open-vocabulary program writes no `semantic_mask` and names masks in words; who reads such a
+file says which class a word means.
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +19,35 @@ from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.wire import json_object
 
 
-def mask_from_ssa(data: bytes, label_map: LabelMap, where: str) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SsaAnnotation:
+    """One mask of the file, named."""
+
+    size: tuple[int, int]  # height, width
+    counts: Sequence[int]  # COCO's uncompressed runs, column by column, zeros first
+    area: int  # pixels
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 inclusive
+    predicted_iou: float
+    stability: float
+    point: tuple[float, float] | None  # x, y of the click it answers; None: it answers none
+    crop_box: tuple[int, int, int, int] | None  # x, y, width, height; None: the whole picture
+    class_name: str
+    class_proposals: str | Sequence[str]  # closed set: the name again; else up to three
+    score: float  # ours: how sure the draft is, 0 .. 1
+
+
+def mask_from_ssa(
+    data: bytes,
+    label_map: LabelMap,
+    where: str,
+    *,
+    class_of: Callable[[str], int | None] | None = None,
+) -> NDArray[np.uint8]:
     """Read a file of SSA's; pixels of no class are 255.
+
+    Args:
+        class_of: says which class id a free name means, None for no class; needed for files of
+            the open-vocabulary program, whose masks are then painted from large to small.
 
     Returns:
         (H, W), uint8, class ids.
@@ -26,10 +56,14 @@ def mask_from_ssa(data: bytes, label_map: LabelMap, where: str) -> NDArray[np.ui
         CorruptRecordError: not such a file, or its classes overlap; names `where`.
         LabelMapError: an id that the label map does not have.
     """
-    classes = json_object(data, where).get("semantic_mask")
+    told = json_object(data, where)
+    classes = told.get("semantic_mask")
+    if classes is None and class_of is not None:
+        return _mask_from_names(told.get("annotations"), class_of, where)
     if not isinstance(classes, dict) or not classes:
         raise CorruptRecordError(
-            f"{where}: no semantic_mask; only main_ssa.py (closed set) writes one"
+            f"{where}: no semantic_mask; only main_ssa.py (closed set) writes one, "
+            "names in words need an ontology"
         )
     mask: NDArray[np.uint8] | None = None
     for key, runs in classes.items():
@@ -50,14 +84,77 @@ def mask_from_ssa(data: bytes, label_map: LabelMap, where: str) -> NDArray[np.ui
     return mask
 
 
-def ssa_from_mask(mask: NDArray[np.uint8]) -> bytes:
-    """Write a mask, (H, W) uint8, as SSA would, without the mask proposals."""
+def _mask_from_names(
+    annotations: object, class_of: Callable[[str], int | None], where: str
+) -> NDArray[np.uint8]:
+    if not isinstance(annotations, list) or not annotations:
+        raise CorruptRecordError(f"{where}: neither semantic_mask nor annotations; nothing to read")
+    painted = []
+    for number, one in enumerate(annotations):
+        told = f"{where}, annotation {number}"
+        if not isinstance(one, dict) or not isinstance(one.get("class_name"), str):
+            raise CorruptRecordError(f"{told}: no class_name")
+        painted.append((class_of(one["class_name"]), _decoded(one.get("segmentation"), told)))
+    mask = np.full(painted[0][1].shape, IGNORE_INDEX, dtype=np.uint8)
+    for class_id, pixels in sorted(painted, key=lambda pair: -int(pair[1].sum())):
+        if pixels.shape != mask.shape:
+            raise CorruptRecordError(f"{where}: masks of {mask.shape} and of {pixels.shape} pixels")
+        if class_id is not None:
+            mask[pixels] = class_id
+    return mask
+
+
+def ssa_from_mask(
+    mask: NDArray[np.uint8],
+    annotations: Sequence[SsaAnnotation] = (),
+    *,
+    about: Mapping[str, object] | None = None,
+) -> bytes:
+    """Write a mask, (H, W) uint8, as SSA would.
+
+    Args:
+        annotations: written from the largest to the smallest, as SSA's vote leaves them.
+        about: ours: how the draft came about, under the key `cornerloop`; readers of SSA's
+            files look at keys they know.
+    """
     classes = {}
     for class_id in np.unique(mask[mask != IGNORE_INDEX]).tolist():
         runs = coco_mask.encode(np.asfortranarray(mask == class_id, dtype=np.uint8))
         size = [int(side) for side in runs["size"]]
         classes[str(class_id)] = {"size": size, "counts": runs["counts"].decode("ascii")}
-    return json.dumps({"annotations": [], "semantic_mask": classes}).encode()
+    by_area = sorted(annotations, key=lambda one: -one.area)
+    body: dict[str, object] = {
+        "annotations": [_annotation(one) for one in by_area],
+        "semantic_mask": classes,
+    }
+    if about is not None:
+        body["cornerloop"] = dict(about)
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _annotation(one: SsaAnnotation) -> dict[str, object]:
+    """The record that segment-anything makes of a mask, and what SSA adds to it."""
+    height, width = one.size
+    packed = {"size": [height, width], "counts": list(one.counts)}
+    counts = coco_mask.frPyObjects(packed, height, width)["counts"].decode("ascii")
+    x0, y0, x1, y1 = one.box
+    return {
+        "segmentation": {"size": [height, width], "counts": counts},
+        "area": one.area,
+        # As segment-anything writes it: the sides of an inclusive box, one less than pixels.
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "predicted_iou": one.predicted_iou,
+        "point_coords": [list(one.point)] if one.point is not None else [],
+        "stability_score": one.stability,
+        "crop_box": list(one.crop_box or (0, 0, width, height)),
+        "class_name": one.class_name,
+        "class_proposals": (
+            one.class_proposals
+            if isinstance(one.class_proposals, str)
+            else list(one.class_proposals)
+        ),
+        "score": round(one.score, 4),
+    }
 
 
 def _decoded(runs: object, where: str) -> NDArray[np.bool_]:

@@ -1,12 +1,14 @@
 """What a draft is, whoever made it: a mask of class ids and the regions that it came from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.preannotation.region_masks import Rle
+from cloud.preannotation.region_masks import Rle, paint
+from lifelong.records.label_map import IGNORE_INDEX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class DraftRegion:
     stability: float = 1.0
     vote_share: float = 1.0  # share of the pixels' votes that the class got
     tied: bool = False  # another class had as many votes
+    point: tuple[float, float] | None = None  # x, y of the click it answers, pixels
+    crop_box: tuple[int, int, int, int] | None = None  # x, y, width, height it was found in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,14 @@ class Draft:
     """A picture's draft."""
 
     mask: NDArray[np.uint8]  # (H, W) class ids; 255 where nobody knows
+    confidence: NDArray[np.float32]  # (H, W), how sure the draft is of each pixel, 0 .. 1
     regions: tuple[DraftRegion, ...]  # in painting order: what comes later lies on top
-    score: float  # of the whole picture, 0 .. 1
     erased: tuple[int, ...] = ()  # classes that were seen, and that no pixel of the mask has
+
+    @property
+    def score(self) -> float:
+        """How sure the draft is of the whole picture: the mean over its pixels, 0 .. 1."""
+        return float(self.confidence.mean()) if self.confidence.size else 0.0
 
 
 class Drafter(Protocol):
@@ -48,3 +57,19 @@ class Drafter(Protocol):
         Raises:
             ModelOutputError: a model answered NaN, or another shape than promised.
         """
+
+
+def draft_of_regions(regions: Sequence[DraftRegion], *, height: int, width: int) -> Draft:
+    """Paint regions in their order onto a picture nobody knows anything of; regions without a
+    class are kept in the list and never painted."""
+    mask = np.full(height * width, IGNORE_INDEX, dtype=np.uint8)
+    confidence = np.zeros(height * width, dtype=np.float32)
+    named = [region for region in regions if region.class_id is not None]
+    rles = [region.rle for region in named]
+    paint(mask, rles, np.array([region.class_id for region in named], dtype=np.uint8))
+    paint(confidence, rles, [region.score for region in named])
+    return Draft(
+        mask=np.ascontiguousarray(mask.reshape(width, height).T),
+        confidence=np.ascontiguousarray(confidence.reshape(width, height).T),
+        regions=tuple(regions),
+    )

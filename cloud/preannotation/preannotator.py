@@ -1,26 +1,24 @@
-"""A hard example to its draft: load the picture, propose masks, label pixels, fuse, store."""
+"""A hard example to its draft in storage: load the picture, draft, store, describe."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cloud.preannotation.fusion import Fusion, Vote, fuse
-from cloud.preannotation.mask_proposals import MaskProposer
-from cloud.preannotation.semantic_labels import SemanticLabeler
+from cloud.preannotation.drafting import Draft, Drafter
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import draft_key
+from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.pixels import image_from_bytes, png_from_mask
 from lifelong.records.samples import HardExample, PreAnnotation, RegionScore
+from lifelong.regions import connected_pieces
 
-# Superpixels come by the thousand; a record names the largest, its score is that of all.
-MAX_REGIONS = 200
+MAX_REGIONS = 200  # of one record
 
 
 class Preannotator:
     """Drafts masks for people to correct."""
 
-    def __init__(self, storage: Storage, proposer: MaskProposer, labeler: SemanticLabeler) -> None:
-        self._storage, self._proposer, self._labeler = storage, proposer, labeler
+    def __init__(self, storage: Storage, drafter: Drafter, label_map: LabelMap) -> None:
+        self._storage, self._drafter, self._label_map = storage, drafter, label_map
 
     def annotate(self, example: HardExample, round_number: RoundNumber) -> PreAnnotation:
         """Draft one mask and store it at `drafts/{round}/{sample_id}.png`.
@@ -30,14 +28,13 @@ class Preannotator:
         Raises:
             ObjectNotFoundError, ChecksumError, ImageError: the example's picture is not there, not
                 the promised one, or no picture.
-            ModelOutputError: the semantic model answered nonsense.
+            ModelOutputError: a model answered nonsense.
         """
         data = self._storage.get(example.image_key, sha256=example.image_sha256)
         image = image_from_bytes(data, example.image_key)
-        fusion, sureness = self.draft(image)
+        draft = self._drafter.draft(image)
         key = draft_key(round_number, example.sample_id)
-        self._storage.put(key, png_from_mask(fusion.mask))
-        regions = tuple(_region(vote, fusion.mask, sureness) for vote in fusion.votes)
+        self._storage.put(key, png_from_mask(draft.mask))
         return PreAnnotation(
             sample_id=example.sample_id,
             round_number=round_number,
@@ -45,40 +42,40 @@ class Preannotator:
             mask_key=key,
             height=image.shape[0],
             width=image.shape[1],
-            score=_overall(regions, sureness),
-            proposed_by=self._proposer.name,
-            labelled_by=self._labeler.name,
-            regions=regions[:MAX_REGIONS],
+            score=draft.score,
+            proposed_by=self._drafter.proposed_by,
+            labelled_by=self._drafter.labelled_by,
+            regions=region_scores(draft),
             attributes=example.attributes,
+            erased_classes=tuple(self._label_map.names[class_id] for class_id in draft.erased),
         )
 
-    def draft(self, image: NDArray[np.uint8]) -> tuple[Fusion, NDArray[np.float32]]:
-        """The fused draft of an (H, W, 3) RGB picture, and how sure the semantic model is of its
-        own answer at every pixel, (H, W) in 0 .. 1."""
-        probabilities = self._labeler.label(image)
-        class_ids = probabilities.argmax(axis=0).astype(np.uint8)
-        return fuse(self._proposer.propose(image), class_ids), probabilities.max(axis=0)
 
+def region_scores(draft: Draft) -> tuple[RegionScore, ...]:
+    """The draft's connected pieces, largest first, each as sure as its pixels are on average.
 
-def _region(vote: Vote, mask: NDArray[np.uint8], sureness: NDArray[np.float32]) -> RegionScore:
-    """The score is a product: of the vote, of the proposer's two scores, and of how sure the
-    semantic model is inside the region's box where the draft has the region's class."""
-    x0, y0, x1, y1 = vote.box
-    inside = mask[y0 : y1 + 1, x0 : x1 + 1] == vote.class_id
-    sure = sureness[y0 : y1 + 1, x0 : x1 + 1][inside]
-    mean = float(sure.mean()) if sure.size else 0.0
-    return RegionScore(
-        class_id=vote.class_id,
-        area=vote.area,
-        box=vote.box,
-        vote_share=vote.vote_share,
-        score=vote.vote_share * vote.predicted_iou * vote.stability * mean,
+    Of more than `MAX_REGIONS` pieces the smallest are left out, but never a class altogether.
+    """
+    pieces = connected_pieces(draft.mask)
+    if not len(pieces):
+        return ()
+    labels = pieces.labels.ravel()
+    areas = np.bincount(labels, minlength=len(pieces))
+    sums = np.bincount(labels, draft.confidence.ravel(), minlength=len(pieces))
+    known = np.flatnonzero(pieces.class_ids != IGNORE_INDEX)
+    by_area = known[np.argsort(-areas[known], kind="stable")]
+    largest_of_class = np.unique(pieces.class_ids[by_area], return_index=True)[1]
+    first = np.zeros(by_area.size, dtype=bool)
+    first[largest_of_class] = True
+    # Every class's largest piece comes before all second ones; then the record is cut.
+    chosen = np.sort(np.argsort(~first, kind="stable")[:MAX_REGIONS])
+    return tuple(
+        RegionScore(
+            class_id=int(pieces.class_ids[piece]),
+            area=int(areas[piece]),
+            box=(x0, y0, x1, y1),
+            score=float(np.clip(sums[piece] / areas[piece], 0.0, 1.0)),
+        )
+        for piece in by_area[chosen]
+        for x0, y0, x1, y1 in [pieces.boxes[piece].tolist()]
     )
-
-
-def _overall(regions: tuple[RegionScore, ...], sureness: NDArray[np.float32]) -> float:
-    """Mean of the regions' scores by area; without regions, how sure the semantic model is."""
-    total = sum(region.area for region in regions)
-    if not total:
-        return float(sureness.mean())
-    return sum(region.score * region.area for region in regions) / total

@@ -153,3 +153,32 @@ def box_of(rle: Rle) -> tuple[int, int, int, int]:
     top = 0 if several else int((starts % height).min())
     bottom = height - 1 if several else int(((ends - 1) % height).max())
     return (int(first.min()), top, int(last.max()), bottom)
+
+
+def mask_in_box(rle: Rle, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """The part of a mask inside a box, (y1 - y0 + 1, x1 - x0 + 1) booleans.
+
+    Args:
+        box: x0, y0, x1, y1 inclusive, inside the picture.
+    """
+    x0, y0, x1, y1 = box
+    height = rle["size"][0]
+    first, last = x0 * height, (x1 + 1) * height  # whole columns
+    starts, ends = runs_of(rle)
+    inside = (ends > first) & (starts < last)
+    change = np.zeros(last - first + 1, dtype=np.int8)
+    change[np.maximum(starts[inside], first) - first] = 1
+    # Runs never touch each other, so no number is both a start and an end.
+    change[np.minimum(ends[inside], last) - first] = -1
+    columns = np.cumsum(change[:-1], dtype=np.int8).reshape(x1 - x0 + 1, height)
+    return columns.T[y0 : y1 + 1].astype(np.bool_)
+
+
+def paint(
+    flat: NDArray[np.generic], rles: Sequence[Rle], values: Sequence[float] | NDArray[np.generic]
+) -> None:
+    """Paint masks with one value each onto column-major pixels, in place; later ones on top."""
+    for rle, value in zip(rles, values, strict=True):
+        starts, ends = runs_of(rle)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            flat[start:end] = value

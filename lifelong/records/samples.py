@@ -42,13 +42,12 @@ class HardExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionScore:
-    """How sure the draft is of one region."""
+    """How sure the draft is of one region: a connected piece of one class."""
 
     class_id: int
     area: int  # pixels
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 inclusive, pixels
-    vote_share: float  # share of the region's pixels that voted for its class, 0 .. 1
-    score: float  # 0 .. 1
+    score: float  # 0 .. 1, the mean over its pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +60,13 @@ class PreAnnotation:
     mask_key: str
     height: int  # pixels
     width: int  # pixels
-    score: float  # mean of the regions' scores by area, 0 .. 1
-    proposed_by: str  # mask proposer, e.g. "tiny"
+    score: float  # the mean over all pixels, 0 .. 1
+    proposed_by: str  # mask proposer, e.g. "tiny_sam"
     labelled_by: str  # semantic labeler, e.g. "tiny_segformer"
     regions: tuple[RegionScore, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the hard example
+    # Classes the semantic model saw and the vote painted over altogether: look for them.
+    erased_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

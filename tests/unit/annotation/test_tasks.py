@@ -21,8 +21,8 @@ def test_ann_02_a_task_carries_our_ids_the_attributes_and_the_draft() -> None:
         round_number=4,
         attributes={"site": "north-gate", "condition": "night"},
         regions=(
-            RegionScore(class_id=1, area=30, box=box, vote_share=1.0, score=0.5),
-            RegionScore(class_id=1, area=10, box=box, vote_share=1.0, score=0.9),
+            RegionScore(class_id=1, area=30, box=box, score=0.5),
+            RegionScore(class_id=1, area=10, box=box, score=0.9),
         ),
     )
     body = task_json(draft, a_mask(3), image_url="/x.jpg", label_map=SMALL_MAP, mode="brush")

@@ -1,0 +1,140 @@
+"""One picture file to its draft in a data set: `_semantic.json`, a picture to look at, a record."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from annotation.formats.ssa import SsaAnnotation, ssa_from_mask
+from cloud.draft_records import DraftRecord, draft_path, keep_record
+from cloud.preannotation.drafting import Draft, Drafter, DraftRegion
+from cloud.raw_pictures import RawPicture
+from lifelong.errors import ImageError
+from lifelong.links.durable_files import UNFINISHED, write_whole
+from lifelong.records.ids import sha256_hex
+from lifelong.records.label_map import IGNORE_INDEX, LabelMap
+from lifelong.records.pixels import image_from_bytes
+
+_MOST_UNKNOWN = 10  # names kept of one picture
+
+
+class DraftWriter:
+    """Drafts pictures one after the other; nothing of one picture is kept for the next."""
+
+    def __init__(
+        self, drafter: Drafter, label_map: LabelMap, dataset: Path, *,
+        settings: str, free_names: bool, with_png: bool,
+    ) -> None:  # fmt: skip
+        self._drafter, self._label_map, self._dataset = drafter, label_map, dataset
+        self._settings, self._free_names, self._with_png = settings, free_names, with_png
+
+    def write(self, picture: RawPicture) -> DraftRecord:
+        """Draft one picture; its record is written last.
+
+        Raises:
+            ImageError: it cannot be read, or is no picture.
+            ModelOutputError: a model answered nonsense.
+            OSError: the draft cannot be written.
+        """
+        began = time.perf_counter()
+        try:
+            data = picture.path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{picture.name}: cannot be read ({error.strerror})") from error
+        image = image_from_bytes(data, picture.name)
+        draft = self._drafter.draft(image)
+        target = draft_path(self._dataset, picture.draft, ".json")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, self._json(picture, draft))
+        if self._with_png:
+            _write_png(
+                draft_path(self._dataset, picture.draft, ".png"),
+                overlaid(image, draft.mask, self._label_map),
+            )
+        record = self._record(picture, sha256_hex(data), draft, time.perf_counter() - began)
+        keep_record(self._dataset, record)
+        return record
+
+    def _json(self, picture: RawPicture, draft: Draft) -> bytes:
+        about = {
+            "image": picture.name,
+            "proposed_by": self._drafter.proposed_by,
+            "labelled_by": self._drafter.labelled_by,
+            "score": round(draft.score, 4),
+            "erased_classes": [self._label_map.names[class_id] for class_id in draft.erased],
+        }
+        annotations = [_annotation(region, self._free_names) for region in draft.regions]
+        return ssa_from_mask(draft.mask, annotations, about=about)
+
+    def _record(
+        self, picture: RawPicture, sha256: str, draft: Draft, seconds: float
+    ) -> DraftRecord:
+        pixels = np.bincount(draft.mask.ravel(), minlength=IGNORE_INDEX + 1)
+        unknown = Counter(r.class_name for r in draft.regions if r.class_id is None)
+        return DraftRecord(
+            image=picture.name,
+            image_sha256=sha256,
+            settings=self._settings,
+            draft=picture.draft,
+            height=draft.mask.shape[0],
+            width=draft.mask.shape[1],
+            score=draft.score,
+            class_pixels={
+                name: int(pixels[class_id])
+                for class_id, name in enumerate(self._label_map.names)
+                if pixels[class_id]
+            },
+            regions=len(draft.regions),
+            unknown_names=tuple(name for name, _ in unknown.most_common(_MOST_UNKNOWN)),
+            erased_classes=tuple(self._label_map.names[c] for c in draft.erased),
+            seconds=round(seconds, 3),
+        )
+
+
+def overlaid(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], label_map: LabelMap
+) -> NDArray[np.uint8]:
+    """The picture under its classes' colours, half and half, with dark lines between classes.
+
+    Args:
+        image: (H, W, 3) RGB.
+        mask: (H, W) class ids; where it is 255 the picture shows as it is.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    blended = cv2.addWeighted(image, 0.5, label_map.paint(mask), 0.5, 0.0)
+    known = mask != IGNORE_INDEX
+    shown = np.where(known[..., None], blended, image)
+    lines = np.zeros(mask.shape, dtype=bool)
+    lines[1:] |= mask[1:] != mask[:-1]
+    lines[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    shown[lines] = shown[lines] // 3
+    return shown.astype(np.uint8)
+
+
+def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    temporary = path.with_name(f"{UNFINISHED}{path.name}")
+    Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+    temporary.replace(path)
+
+
+def _annotation(region: DraftRegion, free_names: bool) -> SsaAnnotation:
+    height, width = region.rle["size"]
+    return SsaAnnotation(
+        size=(height, width),
+        counts=region.rle["counts"],
+        area=region.area,
+        box=region.box,
+        predicted_iou=region.predicted_iou,
+        stability=region.stability,
+        point=region.point,
+        crop_box=region.crop_box,
+        class_name=region.class_name,
+        class_proposals=region.class_proposals if free_names else region.class_name,
+        score=region.score,
+    )
