@@ -29,13 +29,11 @@ class CatalogueEntry:
     licence: str  # as its publisher writes it
     revision: str = "main"  # of a hub id
     filename: str | None = None  # of a file
-    # Bytes of the file, or of a hub folder's weights; None: not published where we could read it.
-    size: int | None = None
-    # Hex digits of the file, or of a hub folder's weights; None: not published, likewise.
-    sha256: str | None = None
-    md5: str | None = None
-    # Files of a hub folder that lie elsewhere: name -> path on the hub.
-    extra_files: dict[str, str] | None = None
+    # Of the file, or of a hub folder's model.safetensors; None: not published where we looked.
+    size: int | None = None  # bytes
+    sha256: str | None = None  # hex digits
+    md5: str | None = None  # the digits in the names of the SAM files are the first of these
+    about: str = ""  # the size in words where bytes are not published
 
 
 @cache

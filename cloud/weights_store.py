@@ -79,10 +79,10 @@ def located(name: str, weights_path: Path | None = None) -> Path:
     entry, folder = entry_named(name), weights_folder(weights_path)
     place = place_of(entry, folder)
     if not is_present(entry, folder):
+        into = f" --weights-path {weights_path}" if weights_path else ""
         raise ModelLoadError(
-            f"{name}: no weights at {place}; get them with `cornerloop models pull {name}`"
-            + (f" --weights-path {weights_path}" if weights_path else "")
-            + ", or without a network by adding --from FOLDER"
+            f"{name}: no weights at {place}; `cornerloop models pull {name}{into}` brings them, "
+            "without a network by adding --from FOLDER"
         )
     return place
 

@@ -1,0 +1,119 @@
+"""`cornerloop models` as people type it."""
+
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+
+import pytest
+from typer.testing import CliRunner
+
+from cloud import weights_catalogue
+from cloud.models_cli import models_app
+from tests.unit.cloud.weights_server import serving
+
+DATA = os.urandom(5000)
+
+
+@pytest.fixture
+def catalogue(tmp_path, monkeypatch):
+    """A catalogue of one file and one hub folder."""
+    path = tmp_path / "catalogue.json"
+    path.write_text(
+        json.dumps(
+            [
+                {
+                    "name": "one_file",
+                    "what": "a file",
+                    "kind": "file",
+                    "licence": "Apache-2.0",
+                    "source": "https://nowhere.invalid/one.pth",
+                    "size": len(DATA),
+                    "sha256": sha256(DATA).hexdigest(),
+                },
+                {
+                    "name": "one_folder",
+                    "what": "a folder",
+                    "kind": "hub",
+                    "source": "org/model",
+                    "licence": "non-commercial",
+                    "about": "small",
+                },
+            ]
+        )
+    )
+    monkeypatch.setattr(weights_catalogue, "CATALOGUE_FILE", path)
+    weights_catalogue.catalogue.cache_clear()
+    yield
+    weights_catalogue.catalogue.cache_clear()
+
+
+def run(*arguments):
+    return CliRunner().invoke(models_app, [str(argument) for argument in arguments])
+
+
+def test_list_pull_and_check_go_together(tmp_path, catalogue):
+    """PRE-08, OPS-03: what there is, bring it, is it still right."""
+    store = ("--weights-path", tmp_path / "store")
+    files = {"one.pth": DATA, "org/model/config.json": b"{}", "org/model/model.safetensors": b"w"}
+    with serving(files) as server:
+        pulled = run("pull", "one_file", "one_folder", "--from", server.address, *store)
+    assert pulled.exit_code == 0, pulled.output
+    assert "licence: non-commercial" in pulled.stderr
+    assert "one.pth (1 files brought, 0 were there)" in pulled.stdout
+
+    rows = json.loads(run("list", "--json", *store).stdout)
+    assert [(row["name"], row["present"]) for row in rows] == [
+        ("one_file", True),
+        ("one_folder", True),
+    ]
+    assert rows[1]["size_text"] == "small"
+    assert "one_folder" in run("list", *store).stdout
+    assert run("check", *store).exit_code == 0
+
+    (tmp_path / "store/one.pth").write_bytes(b"damaged")
+    checked = run("check", *store)
+    assert checked.exit_code == 1
+    assert "BAD one_file" in checked.stdout
+    assert "cornerloop models pull one_file" in checked.stdout
+    assert run("check", "one_folder", *store).exit_code == 0
+    found = json.loads(run("check", "--json", *store).stdout)
+    assert found[0]["good"] is False
+
+
+def test_a_model_that_is_not_here_fails_its_check_by_name(tmp_path, catalogue):
+    store = ("--weights-path", tmp_path)
+
+    assert run("check", *store).exit_code == 0
+    missing = run("check", "one_file", *store)
+
+    assert missing.exit_code == 1
+    assert "is not there" in missing.stdout
+
+
+def test_the_configuration_names_the_store(tmp_path, catalogue):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"preannotation:\n  weights_path: {tmp_path / 'store'}\n")
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "stick/one.pth").write_bytes(DATA)
+
+    pulled = run("pull", "one_file", "--from", tmp_path / "stick", "--config", config)
+
+    assert pulled.exit_code == 0, pulled.output
+    assert (tmp_path / "store/one.pth").read_bytes() == DATA
+
+
+def test_ops_03_an_error_is_one_line_with_a_remedy(tmp_path):
+    """OPS-03: the whole command line, as a user meets it."""
+    command = [sys.executable, "-m", "cloud", "models", "pull", "sam_vit_b"]
+    result = subprocess.run(
+        [*command, "--from", "/no/such/stick", "--weights-path", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("cornerloop: /no/such/stick: no such folder; --from takes")
