@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cloud import weights_catalogue
 from cloud.models_cli import models_app
-from tests.unit.cloud.weights_server import serving
+from tests.weights_server import serving
 
 DATA = os.urandom(5000)
 

@@ -16,7 +16,7 @@ from cloud.weights_sources import source_of
 from cloud.weights_store import is_present, located
 from cloud.weights_transfer import WebFiles
 from lifelong.errors import ChecksumError, CorruptRecordError, ModelLoadError
-from tests.unit.cloud.weights_server import serving
+from tests.weights_server import serving
 
 BIG = os.urandom(3 << 20)
 TINY_HUB = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"[]"}
@@ -140,7 +140,7 @@ def test_a_hash_nobody_published_is_recorded_and_a_later_different_one_is_refuse
 def test_what_the_hub_announces_is_checked(tmp_path, monkeypatch):
     with serving(on_hub(TINY_HUB)) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
-        monkeypatch.setattr("tests.unit.cloud.weights_server.sha256", lambda data: sha256(b"other"))
+        monkeypatch.setattr("tests.weights_server.sha256", lambda data: sha256(b"other"))
         with pytest.raises(ChecksumError, match="came"):
             bring(hub_entry(), tmp_path)
 
