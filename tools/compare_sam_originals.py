@@ -62,7 +62,7 @@ def main(
                     "which": which,
                     "model": model,
                     "loading_s": loading,
-                    **differences(our_answers(sam, theirs), theirs),
+                    **differences(our_answers(sam, mask_side(theirs)), theirs),
                 }
             )
         )
@@ -81,7 +81,12 @@ def original_answers(repo: Path, which: str, model: str, folder: Path) -> Answer
         return dict(answers)
 
 
-def our_answers(sam: PromptableModel, theirs: Answers) -> Answers:
+def mask_side(answers: Answers) -> int:
+    """The side of the low-resolution masks, which the prompts' masks must have too."""
+    return answers["points_several.low_res"].shape[-1]
+
+
+def our_answers(sam: PromptableModel, side: int) -> Answers:
     """Our answers to the same cases, under the same names."""
     embedding = sam.embed([picture()])[0]
     features = embedding.features
@@ -90,8 +95,7 @@ def our_answers(sam: PromptableModel, theirs: Answers) -> Answers:
         getattr(features, part) for part in ("image", "at_16", "real") if hasattr(features, part)
     )
     ours = {"image_embedding": image.numpy()}
-    mask_side = theirs["points_several.low_res"].shape[-1]
-    for name, case in cases(mask_side).items():
+    for name, case in cases(side).items():
         answers = sam.ask(embedding, prompts_of(case), several=case.several)
         quality = answers.predicted_iou
         low_res = answers.low_res(torch.ones_like(quality, dtype=torch.bool))

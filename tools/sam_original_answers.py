@@ -26,8 +26,8 @@ _SAM2_CONFIGS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 # `mini`: as small as the authors' code lets it be, for tests.
 _SAM2_MINI = (
     "++model.image_encoder.trunk.embed_dim=8",
-    "++model.image_encoder.trunk.stages=[1,1,1,1]",
-    "++model.image_encoder.trunk.global_att_blocks=[2]",
+    "++model.image_encoder.trunk.stages=[1,1,2,1]",
+    "++model.image_encoder.trunk.global_att_blocks=[3]",
     "++model.image_encoder.neck.backbone_channel_list=[64,32,16,8]",
 )
 
