@@ -30,12 +30,17 @@ class MaskProposals:
     rles: tuple[Rle, ...]
     areas: NDArray[np.int64]  # (N,), pixels
     boxes: NDArray[np.int64]  # (N, 4), x0, y0, x1, y1 inclusive
-    predicted_iou: NDArray[np.float32]  # (N,), the proposer's own guess, 0 .. 1
+    # (N,), the proposer's own guess, 0 .. 1; a regression may answer a little more than 1.
+    predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]  # (N,), 0 .. 1
+    points: NDArray[np.float64]  # (N, 2), x and y of the click it answers; NaN: of none
+    crop_boxes: NDArray[np.int64]  # (N, 4), x, y, width, height of the part it was found in
 
     def __post_init__(self) -> None:
         count = len(self.rles)
-        lengths = {len(self.areas), len(self.boxes), len(self.predicted_iou), len(self.stability)}
+        scores = {len(self.predicted_iou), len(self.stability)}
+        places = {len(self.areas), len(self.boxes), len(self.points), len(self.crop_boxes)}
+        lengths = scores | places
         if lengths != {count}:
             raise ShapeError(f"MaskProposals: {count} masks, but arrays of {sorted(lengths)}")
         for rle in self.rles:
@@ -58,6 +63,8 @@ class MaskProposals:
             boxes=self.boxes[keep],
             predicted_iou=self.predicted_iou[keep],
             stability=self.stability[keep],
+            points=self.points[keep],
+            crop_boxes=self.crop_boxes[keep],
         )
 
 
@@ -69,9 +76,18 @@ def no_proposals(height: int, width: int) -> MaskProposals:
 def proposals_from_rles(
     rles: Sequence[Rle], *, height: int, width: int,
     predicted_iou: Sequence[float] | None = None, stability: Sequence[float] | None = None,
+    points: NDArray[np.float64] | None = None, crop_boxes: NDArray[np.int64] | None = None,
 ) -> MaskProposals:  # fmt: skip
-    """Proposals with areas and boxes computed from the runs; scores are 1 where none are given."""
+    """Proposals with areas and boxes computed from the runs.
+
+    Where they are not given, scores are 1, no mask answers a click, and all were found in the
+    whole picture.
+    """
     ones = [1.0] * len(rles)
+    if points is None:
+        points = np.full((len(rles), 2), np.nan)
+    if crop_boxes is None:
+        crop_boxes = np.tile(np.array([[0, 0, width, height]], dtype=np.int64), (len(rles), 1))
     return MaskProposals(
         height=height,
         width=width,
@@ -80,6 +96,8 @@ def proposals_from_rles(
         boxes=np.array([box_of(rle) for rle in rles], dtype=np.int64).reshape(-1, 4),
         predicted_iou=np.array(ones if predicted_iou is None else predicted_iou, np.float32),
         stability=np.array(ones if stability is None else stability, np.float32),
+        points=points,
+        crop_boxes=crop_boxes,
     )
 
 
@@ -91,6 +109,32 @@ def rle_from_mask(mask: NDArray[np.bool_]) -> Rle:
     bounds = np.concatenate([[0], edges, [height * width]])
     counts = np.diff(bounds)
     # A mask that ends in ones has no last run of zeros.
+    return Rle(size=[height, width], counts=counts[: len(counts) - (counts[-1] == 0)].tolist())
+
+
+def rle_from_part(part: NDArray[np.bool_], *, x0: int, y0: int, height: int, width: int) -> Rle:
+    """Run lengths, in a picture, of a mask that is empty outside a part of the picture.
+
+    Args:
+        part: (h, w) booleans; its first pixel is the picture's pixel (y0, x0).
+        height: of the picture, pixels; the part lies inside.
+    """
+    rows, columns = np.nonzero(part[1:] != part[:-1])
+    tops, bottoms = np.flatnonzero(part[0]), np.flatnonzero(part[-1])
+    # Column-major numbers of the pixels where runs of ones start and end; only these are few.
+    edges = np.concatenate(
+        [
+            (columns + x0) * height + (rows + 1 + y0),
+            (tops + x0) * height + y0,
+            (bottoms + x0) * height + (y0 + len(part)),
+        ]
+    )
+    edges.sort()
+    # A column that ends in ones and a next one that begins with them are one run: both name the
+    # same pixel, the one as its end, the other as its start.
+    twice = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate([twice, twice + 1]))
+    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
     return Rle(size=[height, width], counts=counts[: len(counts) - (counts[-1] == 0)].tolist())
 
 
