@@ -1,7 +1,8 @@
 """Pictures to class scores for every pixel: the semantic branch of a draft, by name."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,21 +12,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForSemanticSegmentation,
-    SegformerConfig,
-    SegformerForSemanticSegmentation,
-)
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.drafting_training import normalised
+from cloud.preannotation.semantic.enlarging import probabilities_at
+from cloud.preannotation.semantic.onnx_labeler import OnnxLabeler
+from cloud.preannotation.semantic.placing import Meanings, placing_of
+from cloud.preannotation.semantic.tiling import TiledLabeler
+from cloud.preannotation.semantic.transformers_labeler import TransformersLabeler
 from lifelong.drafting_config import SemanticSection
-from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
+from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.model_bundle import read_bundle
 from lifelong.preprocessing import enlarged, softmax
-from lifelong.records.label_map import LabelMap
+from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.segmenter import OnnxSegmenter
 
 TINY_SEGFORMER_WEIGHTS = Path(__file__).parent / "weights" / "tiny_segformer.safetensors"
@@ -38,39 +38,23 @@ class SemanticLabeler(Protocol):
     name: str
 
     def label(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 RGB to (C, H, W) probabilities in the label map's order."""
+        """(H, W, 3) uint8 RGB to (C, H, W) float32 probabilities in the label map's order.
+
+        Their sum over C may be below 1: the rest is what the model takes for no class of the label
+        map; see `class_ids_of`.
+        """
 
 
-class TransformersLabeler:
-    """A semantic segmentation checkpoint of transformers: a local folder, or a name on the hub.
+def class_ids_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(C, H, W) probabilities to (H, W) class ids, the lowest on a tie.
 
-    Raises:
-        ModelLoadError: it cannot be loaded.
-        LabelMapError: it knows classes that the label map does not have.
+    255 where what is missing to a sum of 1 is more than any class has: the model knows the pixel,
+    but the label map has no class for it. Never class 0.
     """
-
-    def __init__(self, model: str, label_map: LabelMap, *, device: str = "auto") -> None:
-        self.name = Path(model).name
-        self._device = chosen_device(device)
-        try:
-            self._processor = AutoImageProcessor.from_pretrained(model)
-            network = AutoModelForSemanticSegmentation.from_pretrained(model)
-        except (OSError, ValueError, SafetensorError) as error:
-            first = str(error).splitlines()[0] if str(error) else repr(error)
-            raise ModelLoadError(
-                f"{model}: expected a folder or hub id of a semantic segmentation checkpoint of "
-                f"transformers ({first})"
-            ) from error
-        self._network = network.eval().to(self._device)
-        self._places = places_in(label_map, network.config.id2label, where=model)
-
-    @torch.inference_mode()
-    def label(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `SemanticLabeler`."""
-        inputs = self._processor(images=image, return_tensors="pt").to(self._device)
-        logits = self._network(**inputs).logits
-        size = (image.shape[0], image.shape[1])
-        return probabilities_at(logits, size, self._places, where=self.name)
+    class_ids: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8)
+    rest = 1.0 - probabilities.sum(axis=0)
+    class_ids[rest > probabilities.max(axis=0)] = IGNORE_INDEX
+    return class_ids
 
 
 class TinyLabeler:
@@ -78,17 +62,24 @@ class TinyLabeler:
 
     Raises:
         ModelLoadError: no such file, a truncated one, or weights of another architecture.
-        LabelMapError: it knows classes that the label map does not have.
+        LabelMapError: none of its classes is one of the label map's.
     """
 
     def __init__(
-        self, label_map: LabelMap, *, weights: Path = TINY_SEGFORMER_WEIGHTS, device: str = "auto"
+        self,
+        label_map: LabelMap,
+        *,
+        weights: Path = TINY_SEGFORMER_WEIGHTS,
+        meanings: Meanings | None = None,
+        device: str = "auto",
+        align_corners: bool = False,
     ) -> None:
-        self.name = weights.stem
+        self.name, self._align_corners = weights.stem, align_corners
         self._device = chosen_device(device)
         network = load_tiny_segformer(weights)
         self._network = network.to(self._device)
-        self._places = places_in(label_map, network.config.id2label, where=str(weights))
+        names = network.config.id2label
+        self._placing = placing_of(label_map, names, where=str(weights), meanings=meanings)
 
     @torch.inference_mode()
     def label(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -100,78 +91,42 @@ class TinyLabeler:
         if size != (height, width):
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
         logits = self._network(pixel_values=pixels.to(self._device)).logits
-        return probabilities_at(logits, (height, width), self._places, where=self.name)
+        return probabilities_at(
+            logits,
+            (height, width),
+            self._placing,
+            where=self.name,
+            align_corners=self._align_corners,
+        )
 
 
 class BundleLabeler:
-    """Our own deployed model: drafts without any foreign weights."""
+    """Our own deployed model: drafts without any foreign weights.
 
-    def __init__(self, bundle: Path, label_map: LabelMap) -> None:
+    Raises:
+        ModelLoadError: no such file, or it cannot be loaded.
+        LabelMapError: none of its classes is one of the label map's.
+    """
+
+    def __init__(
+        self, bundle: Path, label_map: LabelMap, *, meanings: Meanings | None = None
+    ) -> None:
         if not bundle.is_file():
             raise ModelLoadError(f"{bundle}: no such file; expected a model bundle")
         self.name = bundle.stem
         self._segmenter = OnnxSegmenter(read_bundle(bundle.read_bytes(), str(bundle)))
-        known = self._segmenter.bundle.manifest.label_map
-        self._places = places_in(label_map, dict(enumerate(known.names)), where=str(bundle))
+        names = dict(enumerate(self._segmenter.bundle.manifest.label_map.names))
+        self._placing = placing_of(label_map, names, where=str(bundle), meanings=meanings)
 
     def label(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `SemanticLabeler`."""
         height, width = image.shape[:2]
         scores = softmax(self._segmenter.logits(image))
-        placed = np.zeros((len(self._places), height, width), dtype=np.float32)
-        for target, source in enumerate(self._places):
-            if source is not None:
-                placed[target] = enlarged(scores[source], height, width)
+        placed = np.zeros((self._placing.classes, height, width), dtype=np.float32)
+        for source, target in enumerate(self._placing.targets):
+            if target is not None:
+                placed[target] += enlarged(scores[source], height, width)
         return placed
-
-
-def places_in(
-    label_map: LabelMap, id2label: Mapping[int, str], *, where: str
-) -> tuple[int | None, ...]:
-    """For every class of the label map, its number in the model; None where the model lacks it.
-
-    A class the model lacks is never drafted: people draw it until the model has learnt it. A class
-    the label map lacks would be painted as something else, so such a model is refused.
-
-    Raises:
-        LabelMapError: names the classes that the label map does not have.
-    """
-    numbers = {str(name).strip().lower(): int(number) for number, name in id2label.items()}
-    known = {name.lower() for name in label_map.names}
-    foreign = sorted(name for name in numbers if name not in known)
-    if foreign:
-        raise LabelMapError(
-            f"{where}: the model knows {', '.join(foreign[:5])}{' …' if foreign[5:] else ''}, "
-            f"the label map does not ({', '.join(label_map.names[:5])} …); "
-            "use a model for these classes or add them to the label map"
-        )
-    return tuple(numbers.get(name.lower()) for name in label_map.names)
-
-
-def probabilities_at(
-    logits: Tensor, size: tuple[int, int], places: tuple[int | None, ...], *, where: str
-) -> NDArray[np.float32]:
-    """(1, K, h, w) logits to (C, H, W) probabilities in the label map's order.
-
-    Raises:
-        ModelOutputError: NaN, infinite values, or fewer classes than promised.
-    """
-    needed = max((place for place in places if place is not None), default=-1) + 1
-    if logits.ndim != 4 or logits.shape[0] != 1 or logits.shape[1] < needed:
-        raise ModelOutputError(
-            f"{where}: expected logits (1, {needed}, h, w), got {tuple(logits.shape)}"
-        )
-    if not bool(torch.isfinite(logits).all()):
-        raise ModelOutputError(f"{where}: logits hold NaN or infinite values")
-    full = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-    scores: NDArray[np.float32] = full.softmax(dim=1)[0].cpu().numpy()
-    if places == tuple(range(scores.shape[0])):
-        return scores
-    placed = np.zeros((len(places), *size), dtype=np.float32)
-    for target, source in enumerate(places):
-        if source is not None:
-            placed[target] = scores[source]
-    return placed
 
 
 def load_tiny_segformer(weights: Path = TINY_SEGFORMER_WEIGHTS) -> SegformerForSemanticSegmentation:
@@ -206,42 +161,105 @@ def load_tiny_segformer(weights: Path = TINY_SEGFORMER_WEIGHTS) -> SegformerForS
     return network.eval()
 
 
-def _tiny(section: SemanticSection, label_map: LabelMap, device: str) -> SemanticLabeler:
-    weights = TINY_SEGFORMER_WEIGHTS if section.model is None else Path(section.model)
-    return TinyLabeler(label_map, weights=weights, device=device)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which model is wanted, for which classes, and where it shall run."""
+
+    section: SemanticSection
+    label_map: LabelMap
+    meanings: Meanings | None
+    device: str
+    weights_path: Path | None
+    precision: str
+    align_corners: bool
+
+    def model(self, what: str) -> str:
+        """The model the section names, or an error that says it is needed."""
+        if self.section.model is None:
+            raise ConfigError(
+                f"preannotation.semantic.model: type `{self.section.type}` needs a {what}; "
+                "or use type `tiny`, which needs none"
+            )
+        return self.section.model
 
 
-def _transformers(section: SemanticSection, label_map: LabelMap, device: str) -> SemanticLabeler:
-    return TransformersLabeler(_model(section, "folder or hub id"), label_map, device=device)
+def _tiny(wish: Wish) -> SemanticLabeler:
+    model = wish.section.model
+    return TinyLabeler(
+        wish.label_map,
+        weights=TINY_SEGFORMER_WEIGHTS if model is None else Path(model),
+        meanings=wish.meanings,
+        device=wish.device,
+        align_corners=wish.align_corners,
+    )
 
 
-def _bundle(section: SemanticSection, label_map: LabelMap, device: str) -> SemanticLabeler:
-    return BundleLabeler(Path(_model(section, "bundle file")), label_map)
+def _transformers(wish: Wish) -> SemanticLabeler:
+    return TransformersLabeler(
+        wish.model("folder or hub id"),
+        wish.label_map,
+        meanings=wish.meanings,
+        device=wish.device,
+        weights_path=wish.weights_path,
+        precision=wish.precision,
+        align_corners=wish.align_corners,
+    )
 
 
-def _model(section: SemanticSection, what: str) -> str:
-    if section.model is None:
-        raise ConfigError(
-            f"preannotation.semantic.model: type `{section.type}` needs a {what}; "
-            "or use type `tiny`, which needs none"
-        )
-    return section.model
+def _onnx(wish: Wish) -> SemanticLabeler:
+    return OnnxLabeler(
+        Path(wish.model("ONNX file")),
+        wish.label_map,
+        meanings=wish.meanings,
+        device=wish.device,
+        align_corners=wish.align_corners,
+    )
 
 
-LABELERS: dict[str, Callable[[SemanticSection, LabelMap, str], SemanticLabeler]] = {
+def _bundle(wish: Wish) -> SemanticLabeler:
+    return BundleLabeler(Path(wish.model("bundle file")), wish.label_map, meanings=wish.meanings)
+
+
+LABELERS: dict[str, Callable[[Wish], SemanticLabeler]] = {
     "tiny": _tiny,
     "transformers": _transformers,
+    "onnx": _onnx,
     "bundle": _bundle,
 }
 
 
 def labeler_from(
-    section: SemanticSection, label_map: LabelMap, *, device: str = "auto"
+    section: SemanticSection,
+    label_map: LabelMap,
+    *,
+    ontology: Meanings | None = None,
+    device: str = "auto",
+    weights_path: Path | None = None,
+    precision: str = "float32",
+    align_corners: bool = False,
 ) -> SemanticLabeler:
-    """The labeler a configuration names.
+    """The labeler a configuration names, in tiles if it says so.
+
+    Args:
+        ontology: what the model's names mean; None: the label map's own names only.
+        weights_path: where `cornerloop models pull` keeps weights; None: its usual place.
+        precision: `float32` or `bfloat16`, of `transformers`.
+        align_corners: enlarge logits as SSA does instead of as transformers does.
 
     Raises:
-        ConfigError: a type that needs a model without one.
+        ConfigError: a type that needs a model without one, or tiles too small.
         ModelLoadError, LabelMapError: as the labelers say.
     """
-    return LABELERS[section.type](section, label_map, device)
+    wish = Wish(
+        section=section,
+        label_map=label_map,
+        meanings=ontology,
+        device=device,
+        weights_path=weights_path,
+        precision=precision,
+        align_corners=align_corners,
+    )
+    labeler = LABELERS[section.type](wish)
+    if not section.tile_px:
+        return labeler
+    return TiledLabeler(labeler.label, name=labeler.name, tile_px=section.tile_px)
