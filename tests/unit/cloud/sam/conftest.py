@@ -103,6 +103,6 @@ def mobile_sam():
     return SegmentAnythingModel(sam, name="mobile_sam", device="cpu")
 
 
-@pytest.fixture(params=["mini_hq", "mini_sam2", "mobile_sam"])
+@pytest.fixture(scope="session", params=["mini_hq", "mini_sam2"])
 def sam(request):
     return request.getfixturevalue(request.param)
