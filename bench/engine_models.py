@@ -40,7 +40,7 @@ def save_tiny_models(folder: Path, *, seed: int = 0) -> tuple[Path, Path, Path]:
     torch.manual_seed(seed)
     blip, clip, clipseg = folder / "blip", folder / "clip", folder / "clipseg"
     _save_blip(blip)
-    tokenizer = _clip_tokenizer()
+    tokenizer = tiny_clip_tokenizer()
     _save_clip(clip, tokenizer)
     _save_clipseg(clipseg, tokenizer)
     return blip, clip, clipseg
@@ -96,7 +96,8 @@ def _save_clipseg(folder: Path, tokenizer: CLIPTokenizer) -> None:
     CLIPSegProcessor(images, tokenizer).save_pretrained(folder)
 
 
-def _clip_tokenizer() -> CLIPTokenizer:
+def tiny_clip_tokenizer() -> CLIPTokenizer:
+    """Every printable sign is a token of its own."""
     letters = [chr(code) for code in range(33, 127)]
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), _BOS, _EOS]
     return CLIPTokenizer(

@@ -18,7 +18,9 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
+    CLIPTokenizer,
     OneFormerForUniversalSegmentation,
+    OneFormerImageProcessor,
     OneFormerProcessor,
 )
 
@@ -127,13 +129,20 @@ def _labeler(model: str, device: str) -> PictureLabeler:
     kind = AutoConfig.from_pretrained(model).model_type
     if kind == "oneformer":
         network = OneFormerForUniversalSegmentation.from_pretrained(model)
-        return OneFormerLabeler(network, OneFormerProcessor.from_pretrained(model), device=device)
+        return OneFormerLabeler(network, _oneformer_processor(model), device=device)
     processor = AutoImageProcessor.from_pretrained(model)
     if kind in _UNIVERSAL:
         network = AutoModelForUniversalSegmentation.from_pretrained(model)
         return UniversalLabeler(network, processor, device=device)
     network = AutoModelForSemanticSegmentation.from_pretrained(model)
     return LogitsLabeler(network, processor, device=device)
+
+
+def _oneformer_processor(model: str) -> Any:
+    """Its usual processor, without the table of classes: that is fetched from another place of
+    the hub, fails where there is no network, and is needed for training only."""
+    images = OneFormerImageProcessor.from_pretrained(model, class_info_file=None)
+    return OneFormerProcessor(images, CLIPTokenizer.from_pretrained(model))
 
 
 def _post_processed(
