@@ -22,7 +22,7 @@ _DECODER: Rules = (
     (
         r"^mask_decoder\.transformer\.norm_final_attn\.",
         "mask_decoder.transformer.layer_norm_final_attn.",
-    ),  # noqa: E501
+    ),
     (r"^mask_decoder\.output_upscaling\.0\.", "mask_decoder.upscale_conv1."),
     (r"^mask_decoder\.output_upscaling\.1\.", "mask_decoder.upscale_layer_norm."),
     (r"^mask_decoder\.output_upscaling\.3\.", "mask_decoder.upscale_conv2."),
@@ -32,7 +32,7 @@ _PROMPTS: Rules = (
     (
         r"^prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix$",
         "prompt_encoder.shared_embedding.positional_embedding",
-    ),  # noqa: E501
+    ),
     (r"^prompt_encoder\.mask_downscaling\.0\.", "prompt_encoder.mask_embed.conv1."),
     (r"^prompt_encoder\.mask_downscaling\.1\.", "prompt_encoder.mask_embed.layer_norm1."),
     (r"^prompt_encoder\.mask_downscaling\.3\.", "prompt_encoder.mask_embed.conv2."),
