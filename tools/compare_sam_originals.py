@@ -141,7 +141,7 @@ def golden(theirs: Answers, weights: Path) -> dict[str, object]:
     }
 
 
-def sampled(values: NDArray[np.float32]) -> dict[str, object]:
+def sampled(values: NDArray[np.float32]) -> dict[str, list[int] | list[float]]:
     """The shape, and up to seven numbers spread evenly over the array."""
     flat = values.reshape(-1)
     places = np.linspace(0, flat.size - 1, min(7, flat.size)).astype(int)

@@ -43,7 +43,8 @@ def main(
     sys.path.insert(0, str(repo))
     with torch.no_grad():
         sam, answers = _sam2(model) if which == "sam2" else _first_generation(which, model)
-    np.savez(out / "answers.npz", **{name: value.numpy() for name, value in answers.items()})
+    arrays: Any = {name: value.numpy() for name, value in answers.items()}
+    np.savez(out / "answers.npz", **arrays)
     weights = sam.state_dict()
     torch.save({"model": weights} if which == "sam2" else weights, out / "weights.pth")
 

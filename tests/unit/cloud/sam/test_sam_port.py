@@ -12,11 +12,11 @@ from cloud.preannotation.sam.sam2 import Sam2
 from lifelong.errors import ShapeError
 from tools.seeded_sams import picture
 
-CLICKS = Prompts(
-    points=torch.tensor([[[30.0, 20.0]], [[80.5, 35.25]], [[139.0, 89.0]]]),
-    point_labels=torch.ones((3, 1), dtype=torch.int64),
-)
-BOXES = Prompts(boxes=torch.tensor([[60.0, 20.0, 99.0, 49.0], [5.0, 40.0, 70.0, 88.0]]))
+PLACES = torch.tensor([[[30.0, 20.0]], [[80.5, 35.25]], [[139.0, 89.0]]])
+LABELS = torch.ones((3, 1), dtype=torch.int64)
+CORNERS = torch.tensor([[60.0, 20.0, 99.0, 49.0], [5.0, 40.0, 70.0, 88.0]])
+CLICKS = Prompts(points=PLACES, point_labels=LABELS)
+BOXES = Prompts(boxes=CORNERS)
 
 
 def everything(sam, embedding, prompts, *, several=True):
@@ -65,8 +65,8 @@ def test_prompts_are_pixels_of_the_picture_whatever_its_size(sam, embedding):
     """The same features said to be twice as large, asked at doubled places."""
     doubled = replace(embedding, height=2 * embedding.height, width=2 * embedding.width)
     for prompts, twice in (
-        (CLICKS, replace(CLICKS, points=CLICKS.points * 2)),
-        (BOXES, replace(BOXES, boxes=BOXES.boxes * 2)),
+        (CLICKS, replace(CLICKS, points=PLACES * 2)),
+        (BOXES, replace(BOXES, boxes=CORNERS * 2)),
     ):
         _, masks = everything(sam, embedding, prompts)
         _, same = everything(sam, doubled, twice)
@@ -121,9 +121,7 @@ def test_only_wanted_masks_come_row_by_row(sam, embedding):
 
 def test_many_prompts_are_answered_as_few_are(sam, embedding):
     """More than are up-scaled at once."""
-    many = Prompts(
-        points=CLICKS.points.repeat(6, 1, 1), point_labels=CLICKS.point_labels.repeat(6, 1)
-    )
+    many = Prompts(points=PLACES.repeat(6, 1, 1), point_labels=LABELS.repeat(6, 1))
 
     few, _ = everything(sam, embedding, CLICKS)
     answers, masks = everything(sam, embedding, many)
@@ -197,9 +195,9 @@ def test_what_is_no_picture_is_refused(sam, image):
     "prompts",
     [
         Prompts(),
-        Prompts(points=CLICKS.points),
-        Prompts(point_labels=CLICKS.point_labels),
-        replace(CLICKS, boxes=BOXES.boxes),
+        Prompts(points=PLACES),
+        Prompts(point_labels=LABELS),
+        replace(CLICKS, boxes=CORNERS),
     ],
 )
 def test_prompts_that_do_not_fit_together_are_refused(sam, embedding, prompts):
