@@ -31,6 +31,7 @@ from cloud.preannotation.naming.noun_phrases import NounPhrases, noun_phraser
 from cloud.preannotation.naming.picture_labelers import PictureLabeler, load_picture_labeler
 from cloud.preannotation.ontology import Ontology
 from cloud.preannotation.region_masks import MaskProposals
+from cloud.weights_store import located_hub
 from lifelong.drafting_config import OpenVocabularySection
 from lifelong.errors import LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap
@@ -191,18 +192,27 @@ class OpenVocabularyDrafter:
         )
 
 
-def namer_from(section: OpenVocabularySection, *, device: str = "auto") -> OpenVocabularyNamer:
+def namer_from(
+    section: OpenVocabularySection, *, device: str = "auto", weights_path: Path | None = None
+) -> OpenVocabularyNamer:
     """The namer a configuration names, with its weights loaded.
+
+    Args:
+        weights_path: where `cornerloop models pull` keeps weights; None: its usual place.
 
     Raises:
         ModelLoadError: weights that cannot be loaded; says what was expected.
     """
     chosen = section.model_copy(update=LIGHT) if section.light else section
+
+    def place(model: str) -> str:
+        return str(located_hub(model, weights_path))
+
     return OpenVocabularyNamer(
-        [load_picture_labeler(model, device=device) for model in chosen.labelers],
-        load_captioner(chosen.captioner, device=device),
-        load_clip(chosen.clip, device=device),
-        load_clipseg(chosen.clipseg, device=device),
+        [load_picture_labeler(place(model), device=device) for model in chosen.labelers],
+        load_captioner(place(chosen.captioner), device=device),
+        load_clip(place(chosen.clip), device=device),
+        load_clipseg(place(chosen.clipseg), device=device),
         proposals=chosen.proposals,
         name="+".join(Path(m).name for m in (chosen.captioner, chosen.clip, chosen.clipseg)),
     )
