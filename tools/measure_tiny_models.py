@@ -14,15 +14,13 @@ import torch
 
 from cloud.demo.scenes import CONDITIONS
 from cloud.preannotation.fusion import fuse
-from cloud.preannotation.mask_proposals import (
-    TINY_STABILITY_OFFSET,
-    GridSettings,
-    MaskProposer,
-    SamProposer,
-    SuperpixelProposer,
-)
+from cloud.preannotation.grid_masks import GridProposer, GridSettings
+from cloud.preannotation.mask_proposals import MaskProposer
+from cloud.preannotation.sam.by_name import TINY_STABILITY_OFFSET
+from cloud.preannotation.sam.segment_anything_model import SegmentAnythingModel
 from cloud.preannotation.sam.tiny import load_tiny_sam
 from cloud.preannotation.semantic_labels import TinyLabeler
+from cloud.preannotation.superpixels import SuperpixelProposer
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.segmentation_metrics import confusion_matrix, iou_per_class, mean_iou
 from tools.scene_pool import ScenePool
@@ -30,10 +28,8 @@ from tools.tiny_sam_training import one_click_figures
 from tools.train_tiny_models import WEIGHTS, held_out
 
 _GRIDS = {
-    "tiny SAM": GridSettings(stability_score_offset=TINY_STABILITY_OFFSET),
-    "tiny SAM, 2x2 crops": GridSettings(
-        stability_score_offset=TINY_STABILITY_OFFSET, crop_n_layers=1
-    ),
+    "tiny SAM": GridSettings(),
+    "tiny SAM, 2x2 crops": GridSettings(crop_n_layers=1),
 }
 
 
@@ -55,8 +51,11 @@ def main() -> None:
         "one click": one_click_figures(sam, pool, count=given.scenes, seed=5),
         "semantic": semantic_figures(labeler, pool, given.scenes),
     }
+    promptable = SegmentAnythingModel(
+        sam, name="tiny", device="cpu", stability_offset=TINY_STABILITY_OFFSET
+    )
     proposers: dict[str, MaskProposer] = {
-        name: SamProposer(sam, grid, name="tiny") for name, grid in _GRIDS.items()
+        name: GridProposer(promptable, grid, crop_batch=1) for name, grid in _GRIDS.items()
     }
     proposers["superpixels"] = SuperpixelProposer()
     proposers["coarse superpixels"] = SuperpixelProposer(scale=60.0, sigma=0.6, min_area_px=40)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from cloud.preannotation.sam.promptable import Answers, Embedding, Prompts
-from lifelong.errors import ShapeError
+from cloud.preannotation.sam.prompts import checked_picture, prompt_count
 
 # Prompts whose masks are up-scaled at once: the convolutions' intermediates are the largest
 # tensors of the decoder, 12 MiB a prompt in the original SAM.
@@ -67,6 +67,9 @@ class SegmentAnythingModel:
 
         Coordinates are scaled in float64 and keep their type from there on: given as float64
         they are those of segment-anything's grids, as float32 those of its predictor.
+
+        Raises:
+            ShapeError: no prompt at all, points without labels, or parts that differ in N.
         """
         sparse, dense = self._sam.prompt_encoder(**self._scaled(embedding, prompts))
         if prompts.low_res_masks is None:
@@ -132,14 +135,11 @@ class SegmentAnythingModel:
 
     def _prepared(self, image: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) uint8 to (3, side, side) float32, normalised and padded."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ShapeError(
-                f"picture of shape {image.shape}, {image.dtype}; expected (H, W, 3) uint8"
-            )
+        checked = checked_picture(image)
         height, width = _input_size(
             image.shape[0], image.shape[1], self._sam.image_encoder.img_size
         )
-        picture = Image.fromarray(np.ascontiguousarray(image))
+        picture = Image.fromarray(checked)
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(picture)).to(self._device)
@@ -148,6 +148,7 @@ class SegmentAnythingModel:
 
     def _scaled(self, embedding: Embedding, prompts: Prompts) -> dict[str, object]:
         """Prompts in the encoder's pixels, under the prompt encoder's own names."""
+        prompt_count(prompts)
         height, width = embedding.height, embedding.width
         side = self._sam.image_encoder.img_size
         new_height, new_width = _input_size(height, width, side)
@@ -160,9 +161,7 @@ class SegmentAnythingModel:
             return (given.double() * scale).to(given.dtype)
 
         points = boxes = masks = None
-        if prompts.points is not None:
-            if prompts.point_labels is None:
-                raise ShapeError("prompts: points without labels; expected a label for each")
+        if prompts.points is not None and prompts.point_labels is not None:
             points = (scaled(prompts.points), prompts.point_labels.to(self._device))
         if prompts.boxes is not None:
             boxes = scaled(prompts.boxes.reshape(-1, 2, 2)).reshape(-1, 4)

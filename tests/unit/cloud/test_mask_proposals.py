@@ -7,17 +7,13 @@ from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
 from cloud.demo.scenes import draw_scene
-from cloud.preannotation.mask_proposals import (
-    PROPOSERS,
-    SSA_SETTINGS,
-    GridSettings,
-    SamProposer,
-    SuperpixelProposer,
-    proposer_from,
-)
+from cloud.preannotation.devices import chosen_precision
+from cloud.preannotation.grid_masks import GridSettings
+from cloud.preannotation.mask_proposals import PROPOSERS, proposer_from, settings_of
 from cloud.preannotation.region_masks import mask_from_rle
 from cloud.preannotation.sam.original import load_original_sam
-from cloud.preannotation.sam.tiny import TinyImageEncoder, build_tiny_sam, load_tiny_sam
+from cloud.preannotation.sam.tiny import TinyImageEncoder, load_tiny_sam
+from cloud.preannotation.superpixels import SuperpixelProposer
 from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, ModelLoadError
 
@@ -57,20 +53,68 @@ def test_superpixels_cover_the_picture_once(image):
     assert (cover == 1).all()
 
 
-def test_no_mask_above_the_thresholds_is_no_error(image):
-    settings = GridSettings(points_per_side=2, pred_iou_thresh=1.0, stability_score_thresh=1.0)
+def test_every_key_of_the_grid_reaches_the_grid():
+    """PRE-09: a key that is configured is a key that is used."""
+    fields = set(GridSettings.__dataclass_fields__)
+    changed = {
+        name: (value + 1 if isinstance(value, int) else value / 2)
+        for name, value in MasksSection().model_dump().items()
+        if name in fields
+    }
 
-    assert len(SamProposer(build_tiny_sam(), settings, name="tiny").propose(image)) == 0
+    settings = settings_of(MasksSection(**changed))
+
+    assert {name: getattr(settings, name) for name in fields} == changed
 
 
-def test_ssa_settings_are_those_of_its_closed_set_script():
-    assert (SSA_SETTINGS.points_per_side, SSA_SETTINGS.crop_n_layers) == (64, 1)
-    assert (SSA_SETTINGS.pred_iou_thresh, SSA_SETTINGS.stability_score_thresh) == (0.86, 0.92)
+def test_fewer_clicks_at_once_find_the_same_masks(image):
+    together, apart = (
+        proposer_from(
+            MasksSection(type="tiny", points_per_side=4, points_per_batch=batch), device="cpu"
+        ).propose(image)
+        for batch in (16, 3)
+    )
+
+    assert together.points.tolist() == apart.points.tolist()
+    assert len(together) > 0
 
 
-def test_sam_without_a_checkpoint_names_the_key():
-    with pytest.raises(ConfigError, match=r"preannotation\.masks\.checkpoint"):
-        proposer_from(MasksSection(type="sam"))
+def test_proposals_say_which_click_they_answer(image):
+    found = proposer_from(MasksSection(type="tiny", points_per_side=4), device="cpu").propose(image)
+    some = found.filter(np.arange(len(found)) == 1)
+
+    assert (found.points >= 0).all() and (found.points < [144, 96]).all()
+    assert some.points.tolist() == [found.points[1].tolist()]
+    assert some.crop_boxes.tolist() == [[0, 0, 144, 96]]
+
+
+def test_superpixels_answer_no_click(image):
+    found = SuperpixelProposer().propose(image)
+
+    assert np.isnan(found.points).all()
+    assert (found.crop_boxes == [0, 0, 144, 96]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "chosen"),
+    [
+        ("auto", "cpu", "float32"),
+        ("bfloat16", "cpu", "bfloat16"),
+        ("float32", "cuda", "float32"),
+    ],
+)
+def test_the_cpu_computes_in_float32_unless_told_otherwise(given, device, chosen):
+    assert chosen_precision(given, device) == chosen
+
+
+def test_pre_10_sam_without_weights_says_where_they_were_looked_for(tmp_path):
+    with pytest.raises(ModelLoadError, match="vit_h"):
+        proposer_from(MasksSection(type="sam"), device="cpu", weights_path=tmp_path)
+
+
+def test_a_model_that_its_type_does_not_have_names_the_key():
+    with pytest.raises(ConfigError, match=r"preannotation\.masks\.model"):
+        proposer_from(MasksSection(type="sam2", model="vit_h"), device="cpu")
 
 
 def test_a_missing_checkpoint_names_file_and_model(tmp_path):

@@ -1,0 +1,336 @@
+"""A SAM asked for everything: a grid of clicks, on the picture and on its crops.
+
+The masks are those of segment-anything's SamAutomaticMaskGenerator, bit for bit, for less time
+and memory: a mask the model itself thinks little of is never made, the others are enlarged a few
+at a time, and of each only its runs are kept.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.ops.boxes import batched_nms
+
+from cloud.preannotation.mask_cleaning import cleaned
+from cloud.preannotation.region_masks import (
+    MaskProposals,
+    Rle,
+    box_of,
+    no_proposals,
+    proposals_from_rles,
+    rle_from_part,
+)
+from cloud.preannotation.sam.promptable import Embedding, PromptableModel, Prompts
+
+# Enlarged logits of the picture's size held at once; torch copies them once more on the way.
+_ENLARGED_BYTES = 64 * 2**20
+_EDGE_PX = 20.0  # a mask this near to its crop's edge is cut off by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridSettings:
+    """How SAM is asked for everything; names and meaning as in SamAutomaticMaskGenerator."""
+
+    points_per_side: int = 16
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.7
+    stability_score_thresh: float = 0.8
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 2
+    min_mask_region_area: int = 30
+
+
+# What SSA's closed-set script sets (main_ssa.py): five crops and 8,192 prompts a picture.
+SSA_SETTINGS = GridSettings(
+    points_per_side=64,
+    pred_iou_thresh=0.86,
+    stability_score_thresh=0.92,
+    crop_n_layers=1,
+    crop_n_points_downscale_factor=2,
+    min_mask_region_area=100,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A part of the picture that SAM sees as a picture of its own."""
+
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1, the last two exclusive
+    layer: int  # 0: the whole picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Masks of the picture's size as parallel rows, on the CPU."""
+
+    rles: list[Rle]
+    boxes: Tensor  # (N, 4) int64: x0, y0, x1, y1 inclusive, in the crop they were found in
+    predicted_iou: Tensor  # (N,) float32
+    stability: Tensor  # (N,) float32
+    points: Tensor  # (N, 2) float64, x and y in the crop
+    crop_boxes: Tensor  # (N, 4) int64: x0, y0, x1, y1, the last two exclusive
+
+    def at(self, rows: Tensor) -> "_Found":
+        """The rows of these numbers, in this order."""
+        return _Found(
+            rles=[self.rles[row] for row in rows.tolist()],
+            boxes=self.boxes[rows],
+            predicted_iou=self.predicted_iou[rows],
+            stability=self.stability[rows],
+            points=self.points[rows],
+            crop_boxes=self.crop_boxes[rows],
+        )
+
+
+class GridProposer:
+    """A grid of clicks, one at a time, and three masks for each; see `MaskProposer`."""
+
+    def __init__(self, model: PromptableModel, settings: GridSettings, *, crop_batch: int) -> None:
+        """Args:
+        crop_batch: crops that go through the image encoder at once.
+        """
+        self.name = model.name
+        self._model, self._settings, self._crop_batch = model, settings, crop_batch
+
+    @torch.no_grad()
+    def propose(self, image: NDArray[np.uint8]) -> MaskProposals:
+        """See `MaskProposer`."""
+        height, width = image.shape[:2]
+        crops = crops_of(height, width, self._settings)
+        found: list[_Found] = []
+        for first in range(0, len(crops), self._crop_batch):
+            some = crops[first : first + self._crop_batch]
+            parts = [image[c.box[1] : c.box[3], c.box[0] : c.box[2]] for c in some]
+            for crop, embedding in zip(some, self._model.embed(parts), strict=True):
+                found.append(self._in_crop(crop, embedding, (height, width)))
+        masks = self._between_crops(_joined(found), several=len(crops) > 1)
+        if self._settings.min_mask_region_area > 0:
+            masks = self._cleaned(masks)
+        return _proposals(masks, height, width)
+
+    def _in_crop(self, crop: Crop, embedding: Embedding, picture: tuple[int, int]) -> _Found:
+        """All masks of one crop but those that another one has the box of."""
+        scale = np.array([embedding.width, embedding.height])
+        points = torch.from_numpy(grid_of(crop.layer, self._settings) * scale)
+        at_once = self._settings.points_per_batch
+        batches = [points[first : first + at_once] for first in range(0, len(points), at_once)]
+        found = _joined(
+            [part for batch in batches for part in self._answers(batch, crop, embedding, picture)]
+        )
+        if not found.rles:
+            return found
+        keep = batched_nms(
+            found.boxes.float(),
+            found.predicted_iou,
+            torch.zeros(len(found.rles)),
+            iou_threshold=self._settings.box_nms_thresh,
+        )
+        return found.at(keep)
+
+    def _answers(
+        self, points: Tensor, crop: Crop, embedding: Embedding, picture: tuple[int, int]
+    ) -> Iterator[_Found]:
+        """Good and stable masks of one batch of clicks, a few at a time."""
+        limit = self._settings.pred_iou_thresh
+        prompts = Prompts(
+            points=points[:, None], point_labels=torch.ones((len(points), 1), dtype=torch.int32)
+        )
+        answers = self._model.ask(embedding, prompts, several=True)
+        iou = answers.predicted_iou
+        wanted = iou > limit if limit > 0 else torch.ones_like(iou, dtype=torch.bool)
+        low_res = answers.low_res(wanted)
+        asked, iou = points[wanted.nonzero()[:, 0].cpu()], iou[wanted].cpu()
+        at_once = max(1, _ENLARGED_BYTES // (4 * embedding.height * embedding.width))
+        at_once = -(-at_once // 3) * 3
+        for first in range(0, len(low_res), at_once):
+            some = slice(first, first + at_once)
+            logits = self._model.enlarge(low_res[some], embedding)
+            yield self._kept(logits, iou[some], asked[some], crop, picture)
+
+    def _kept(
+        self, logits: Tensor, iou: Tensor, points: Tensor, crop: Crop, picture: tuple[int, int]
+    ) -> _Found:
+        """Of (M, H, W) logits of a crop, the stable masks that its edges do not cut."""
+        offset, limit = self._model.stability_offset, self._settings.stability_score_thresh
+        # The share of the mask's pixels that stay however the threshold moves: one mask of the
+        # two is inside the other.
+        stability = (pixels_of(logits > offset) / pixels_of(logits > -offset)).cpu()
+        stable = stability >= limit if limit > 0 else torch.ones_like(stability, dtype=torch.bool)
+        if not stable.any():
+            return _NOTHING
+        rows = stable.nonzero()[:, 0]
+        masks = (logits if stable.all() else logits[rows.to(logits.device)]) > 0
+        on_cpu = masks.cpu().numpy()
+        boxes = torch.from_numpy(np.array([box_around(mask) for mask in on_cpu]))
+        inside = (~cut_off(boxes, crop.box, picture)).nonzero()[:, 0]
+        rows = rows[inside]
+        x0, y0 = crop.box[:2]
+        rles = []
+        for number in inside.tolist():
+            left, top, right, bottom = boxes[number].tolist()
+            part = on_cpu[number, top : bottom + 1, left : right + 1]
+            rles.append(
+                rle_from_part(part, x0=x0 + left, y0=y0 + top, height=picture[0], width=picture[1])
+            )
+        return _Found(
+            rles=rles,
+            boxes=boxes[inside],
+            predicted_iou=iou[rows],
+            stability=stability[rows],
+            points=points[rows],
+            crop_boxes=torch.tensor([crop.box]).expand(len(rles), -1),
+        )
+
+    def _between_crops(self, found: _Found, *, several: bool) -> _Found:
+        """Masks in the picture's frame; of equal boxes, the one from the smallest crop."""
+        shift = found.crop_boxes[:, :2]
+        moved = _Found(
+            rles=found.rles,
+            boxes=found.boxes + shift.repeat(1, 2),
+            predicted_iou=found.predicted_iou,
+            stability=found.stability,
+            points=found.points + shift,
+            crop_boxes=found.crop_boxes,
+        )
+        if not several or not found.rles:
+            return moved
+        sides = found.crop_boxes[:, 2:] - shift
+        keep = batched_nms(
+            moved.boxes.float(),
+            1 / sides.prod(dim=1),
+            torch.zeros(len(found.rles)),
+            iou_threshold=self._settings.crop_nms_thresh,
+        )
+        return moved.at(keep)
+
+    def _cleaned(self, found: _Found) -> _Found:
+        """Without small holes and islands; of equal boxes, one that needed no cleaning."""
+        if not found.rles:
+            return found
+        answers = [cleaned(rle, self._settings.min_mask_region_area) for rle in found.rles]
+        changed = torch.tensor([was_changed for _, was_changed in answers])
+        boxes = torch.tensor([_inclusive_box(rle) for rle, _ in answers])
+        keep = batched_nms(
+            boxes.float(),
+            (~changed).float(),
+            torch.zeros(len(answers)),
+            iou_threshold=max(self._settings.box_nms_thresh, self._settings.crop_nms_thresh),
+        )
+        return _Found(
+            rles=[rle for rle, _ in answers],
+            boxes=torch.where(changed[:, None], boxes, found.boxes),
+            predicted_iou=found.predicted_iou,
+            stability=found.stability,
+            points=found.points,
+            crop_boxes=found.crop_boxes,
+        ).at(keep)
+
+
+def crops_of(height: int, width: int, settings: GridSettings) -> list[Crop]:
+    """The picture, then 2 x 2 crops of it, 4 x 4 …, column by column; never without a pixel."""
+    crops = [Crop(box=(0, 0, width, height), layer=0)]
+    for layer in range(1, settings.crop_n_layers + 1):
+        a_side = 2**layer
+        overlap = int(settings.crop_overlap_ratio * min(height, width) * (2 / a_side))
+        crop_width, crop_height = (
+            math.ceil((overlap * (a_side - 1) + length) / a_side) for length in (width, height)
+        )
+        for column, row in product(range(a_side), repeat=2):
+            x0, y0 = (crop_width - overlap) * column, (crop_height - overlap) * row
+            x1, y1 = min(x0 + crop_width, width), min(y0 + crop_height, height)
+            if x0 < x1 and y0 < y1:
+                crops.append(Crop(box=(x0, y0, x1, y1), layer=layer))
+    return crops
+
+
+def grid_of(layer: int, settings: GridSettings) -> NDArray[np.float64]:
+    """(P, 2) clicks of a crop, x and y as shares of its sides, row by row; at least one."""
+    a_side = max(1, int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer))
+    offset = 1 / (2 * a_side)
+    places = np.linspace(offset, 1 - offset, a_side)
+    return np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+
+
+def pixels_of(masks: Tensor) -> Tensor:
+    """(M, H, W) booleans to (M,) int32 pixels."""
+    if masks.device.type == "cpu":  # numpy counts booleans ten times as fast as torch does
+        return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()], dtype=torch.int32)
+    return masks.flatten(1).sum(dim=1, dtype=torch.int32)
+
+
+def box_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 inclusive; (0, 0, 0, 0) for an empty mask, as segment-anything has it."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return (0, 0, 0, 0)
+    return (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
+
+
+def cut_off(boxes: Tensor, crop: tuple[int, int, int, int], picture: tuple[int, int]) -> Tensor:
+    """(N,) true where a box ends near an edge of its crop which is no edge of the picture.
+
+    Args:
+        boxes: (N, 4), inclusive, in the crop.
+        picture: height and width, pixels.
+    """
+    placed = boxes + torch.tensor([crop[:2] * 2])
+    edges = torch.tensor([crop])
+    ends = torch.tensor([[0, 0, picture[1], picture[0]]])
+    near_crop = (placed - edges).abs() <= _EDGE_PX
+    near_picture = (placed - ends).abs() <= _EDGE_PX
+    return (near_crop & ~near_picture).any(dim=1)
+
+
+def _inclusive_box(rle: Rle) -> tuple[int, int, int, int]:
+    """As `box_around` answers it."""
+    box = box_of(rle)
+    return box if box[2] >= box[0] else (0, 0, 0, 0)
+
+
+def _joined(parts: list[_Found]) -> _Found:
+    """All rows of all parts, in order."""
+    if not parts:
+        return _NOTHING
+    return _Found(
+        rles=[rle for part in parts for rle in part.rles],
+        boxes=torch.cat([part.boxes for part in parts]),
+        predicted_iou=torch.cat([part.predicted_iou for part in parts]),
+        stability=torch.cat([part.stability for part in parts]),
+        points=torch.cat([part.points for part in parts]),
+        crop_boxes=torch.cat([part.crop_boxes for part in parts]),
+    )
+
+
+def _proposals(found: _Found, height: int, width: int) -> MaskProposals:
+    if not found.rles:
+        return no_proposals(height, width)
+    crop_boxes = found.crop_boxes.clone()
+    crop_boxes[:, 2:] -= crop_boxes[:, :2]
+    return proposals_from_rles(
+        found.rles,
+        height=height,
+        width=width,
+        predicted_iou=found.predicted_iou.tolist(),
+        # A mask without a pixel at any threshold has none that could stay.
+        stability=found.stability.nan_to_num(0.0).tolist(),
+        points=found.points.numpy(),
+        crop_boxes=crop_boxes.numpy(),
+    )
+
+
+_NOTHING = _Found(
+    rles=[],
+    boxes=torch.zeros((0, 4), dtype=torch.int64),
+    predicted_iou=torch.zeros(0),
+    stability=torch.zeros(0),
+    points=torch.zeros((0, 2), dtype=torch.float64),
+    crop_boxes=torch.zeros((0, 4), dtype=torch.int64),
+)
