@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cloud.weights_catalogue import CatalogueEntry
 from cloud.weights_records import (
@@ -123,14 +124,22 @@ class _Pull:
 
     def _bring_class_names(self) -> None:
         """OneFormer's processor wants a list of classes that lies in a data set on the hub."""
-        processor = self._place / "preprocessor_config.json"
+        for processor in ("preprocessor_config.json", "processor_config.json"):
+            wish = self._image_processor(processor)
+            name = wish.get("class_info_file")
+            if isinstance(name, str) and name == Path(name).name:
+                dataset = wish.get("repo_path") or _ONEFORMER_DATASET
+                self._need(name, path=f"datasets/{dataset}/{name}")
+                return
+
+    def _image_processor(self, name: str) -> dict[str, Any]:
+        path = self._place / name
         try:
-            wish = json.loads(processor.read_bytes()) if processor.is_file() else {}
+            says = json.loads(path.read_bytes()) if path.is_file() else {}
         except ValueError as error:
-            raise ModelLoadError(f"{processor}: not JSON ({error}); pull again") from error
-        name = wish.get("class_info_file")
-        if isinstance(name, str) and name == Path(name).name:
-            self._need(name, path=f"datasets/{wish.get('repo_path') or _ONEFORMER_DATASET}/{name}")
+            raise ModelLoadError(f"{path}: not JSON ({error}); pull again") from error
+        inner = says.get("image_processor", says)
+        return inner if isinstance(inner, dict) else {}
 
     def _need(self, name: str, *, path: str | None = None) -> None:
         if not self._bring(name, path=path):

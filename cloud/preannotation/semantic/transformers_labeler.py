@@ -133,10 +133,20 @@ def _processor(place: str, kind: str) -> Any:
     if kind != "oneformer":
         return AutoImageProcessor.from_pretrained(place)
     # Its list of classes lies in a data set on the hub, unless it was pulled with the weights.
-    listed = Path(place) / "preprocessor_config.json"
-    name = json.loads(listed.read_bytes()).get("class_info_file") if listed.is_file() else None
+    name = _class_list(Path(place))
     here = {"repo_path": place} if name and (Path(place) / name).is_file() else {}
     return OneFormerProcessor(
         image_processor=AutoImageProcessor.from_pretrained(place, **here),
         tokenizer=AutoTokenizer.from_pretrained(place),
     )
+
+
+def _class_list(folder: Path) -> str | None:
+    """The file of classes that a OneFormer folder's processor asks for."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            says = json.loads((folder / name).read_bytes())
+            wanted = says.get("image_processor", says).get("class_info_file")
+            if isinstance(wanted, str):
+                return wanted
+    return None

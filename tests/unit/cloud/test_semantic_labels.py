@@ -6,22 +6,19 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    SegformerConfig,
-    SegformerForSemanticSegmentation,
-    SegformerImageProcessor,
-)
 
 from cloud.demo.scenes import draw_scene
+from cloud.preannotation.ontology import ontology_of
+from cloud.preannotation.semantic import enlarging
+from cloud.preannotation.semantic.enlarging import probabilities_at, shares_at
+from cloud.preannotation.semantic.placing import Placing, placing_of
 from cloud.preannotation.semantic_labels import (
     LABELERS,
     TINY_SEGFORMER_WEIGHTS,
     BundleLabeler,
     TinyLabeler,
-    TransformersLabeler,
+    class_ids_of,
     labeler_from,
-    places_in,
-    probabilities_at,
 )
 from lifelong.drafting_config import SemanticSection
 from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
@@ -29,22 +26,6 @@ from lifelong.records.label_map import CITYSCAPES
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import SMALL_MAP, an_image
 from tests.tiny_bundle import tiny_bundle
-
-
-def segformer_folder(folder, names):
-    """A checkpoint folder as `save_pretrained` writes it, with random weights."""
-    torch.manual_seed(0)
-    config = SegformerConfig(
-        depths=[1, 1, 1, 1],
-        hidden_sizes=[8, 8, 8, 8],
-        num_attention_heads=[1, 1, 1, 1],
-        decoder_hidden_size=8,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
-    )
-    SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return str(folder)
 
 
 def test_every_semantic_type_of_the_configuration_has_a_labeler():
@@ -66,59 +47,133 @@ def test_pre_10_the_shipped_labeler_knows_a_scene_on_the_cpu():
     assert np.array_equal(scores, labeler.label(scene.image))
 
 
-def test_a_folder_of_transformers_is_loaded_and_put_in_the_label_maps_order(tmp_path):
-    folder = segformer_folder(tmp_path / "theirs", ["person", "Road", "car"])
+def test_several_names_may_mean_one_class_and_some_none(caplog):
+    """PRE-08: probabilities of names that mean the same add up; the rest is nobody's."""
+    names = {0: "sedan", 1: "cars", 2: "the road", 3: "giraffe"}
+    placing = placing_of(SMALL_MAP, names, where="model", meanings=Meanings())
 
-    labeler = TransformersLabeler(folder, SMALL_MAP, device="cpu")
-    scores = labeler.label(an_image(3))
+    scores = probabilities_at(torch.zeros(1, 4, 2, 2), (4, 4), placing, where="model")
 
-    assert scores.shape == (3, 48, 64)
-    assert labeler.name == "theirs"
-    plain = TransformersLabeler(
-        segformer_folder(tmp_path / "same", ["road", "car", "person"]), SMALL_MAP, device="cpu"
-    ).label(an_image(3))
-    # The same weights under other names: their class 0 is our person, and so on.
-    assert np.allclose(scores[[2, 0, 1]], plain, atol=1e-6)
+    assert placing.targets == (1, 1, 0, None)
+    assert scores[:, 0, 0] == pytest.approx([0.25, 0.5, 0.0])
+    assert not caplog.records  # whoever wrote down what names mean knows what he left out
 
 
-def test_a_model_with_foreign_classes_is_refused(tmp_path):
-    folder = segformer_folder(tmp_path / "theirs", ["road", "zebra"])
+class Meanings:
+    """What words mean, for SMALL_MAP: road, car, person."""
 
-    with pytest.raises(LabelMapError, match="zebra"):
-        TransformersLabeler(folder, SMALL_MAP, device="cpu")
+    def class_of(self, name):
+        return {"sedan": 1, "cars": 1, "the road": 0}.get(name)
+
+
+def test_the_ontology_of_a_label_map_knows_plurals_and_articles():
+    names = {0: "cars", 1: "the road", 2: "zebra"}
+    placing = placing_of(SMALL_MAP, names, where="m", meanings=ontology_of(SMALL_MAP))
+
+    assert placing.targets == (1, 0, None)
+
+
+def test_foreign_names_are_told_once_and_never_drafted(caplog):
+    names = {0: "road", 1: "zebra", 2: "person"}
+    placing = placing_of(SMALL_MAP, names, where="model")
+    logits = torch.tensor([1.0, 3.0, 0.0]).view(1, 3, 1, 1)
+
+    scores = probabilities_at(logits, (2, 2), placing, where="model")
+
+    (warning,) = caplog.messages
+    assert "zebra" in warning
+    assert "preannotation.ontology" in warning
+    assert scores.sum(axis=0).max() < 0.2
+    assert (class_ids_of(scores) == 255).all()
+
+
+def test_a_model_none_of_whose_classes_is_ours_is_refused():
+    with pytest.raises(LabelMapError, match="zebra, giraffe"):
+        placing_of(SMALL_MAP, {0: "zebra", 1: "giraffe"}, where="model")
+
+
+def test_nothing_unknown_is_ever_class_0():
+    """255 where the remainder beats every class; a class where it does not; lowest id on a tie."""
+    probabilities = np.array(
+        [[0.0, 0.2, 0.5, 0.4, 0.4], [0.0, 0.3, 0.5, 0.1, 0.2]], dtype=np.float32
+    )[:, None]
+
+    ids = class_ids_of(probabilities)
+
+    assert ids.dtype == np.uint8
+    assert ids.tolist() == [[255, 255, 0, 255, 0]]
 
 
 def test_a_class_the_model_lacks_is_never_drafted():
-    places = places_in(SMALL_MAP, {0: "person", 1: "road"}, where="model")
+    placing = placing_of(SMALL_MAP, {0: "Person", 1: "road "}, where="model")
 
-    scores = probabilities_at(torch.zeros(1, 2, 4, 4), (8, 8), places, where="model")
+    scores = probabilities_at(torch.zeros(1, 2, 4, 4), (8, 8), placing, where="model")
 
-    assert places == (1, None, 0)
+    assert placing.targets == (2, 0)
     assert scores[1].max() == 0.0
     assert scores[0] == pytest.approx(0.5)
-
-
-def test_what_is_no_checkpoint_folder_is_refused_with_its_name(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-
-    with pytest.raises(ModelLoadError, match=tmp_path.name):
-        TransformersLabeler(str(tmp_path), SMALL_MAP)
 
 
 @pytest.mark.parametrize(
     ("logits", "reason"),
     [
         (torch.full((1, 3, 2, 2), torch.nan), "NaN"),
-        (torch.zeros(1, 2, 2, 2), "expected logits"),
-        (torch.zeros(3, 2, 2), "expected logits"),
+        (torch.zeros(1, 2, 2, 2), "expected scores"),
+        (torch.zeros(3, 2, 2), "expected scores"),
     ],
 )
-def test_nonsense_from_a_model_is_refused(logits, reason):
+@pytest.mark.parametrize("squash", [probabilities_at, shares_at])
+def test_nonsense_from_a_model_is_refused(logits, reason, squash):
     with pytest.raises(ModelOutputError, match=reason):
-        probabilities_at(logits, (4, 4), (0, 1, 2), where="model")
+        squash(logits, (4, 4), Placing(targets=(0, 1, 2), classes=3), where="model")
 
 
-@pytest.mark.parametrize("section", [{"type": "transformers"}, {"type": "bundle"}])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(37, 53), (5, 90), (4, 6), (1, 7)])
+def test_bands_are_what_the_whole_is(monkeypatch, align_corners, size):
+    """PRE-13: a picture too large for one band gets the same answer, up to float rounding."""
+    torch.manual_seed(1)
+    logits = torch.randn(1, 3, 7, 11) * 4
+    placing = Placing(targets=(1, 0, None), classes=2)
+    answers = []
+    for values in (10**9, 3 * size[1] * 2):
+        monkeypatch.setattr(enlarging, "BAND_VALUES", values)
+        answers.append(
+            probabilities_at(logits, size, placing, where="m", align_corners=align_corners)
+        )
+
+    assert np.allclose(*answers, atol=2e-5)
+    assert answers[0].sum(axis=0).max() <= 1.0001
+
+
+def test_the_default_labeler_survives_a_picture_12000_pixels_wide():
+    """PRE-13: without tiles the tiny model scales to 480 pixels; its answer is full size."""
+    image = np.tile(draw_scene(3, "clear").image, (2, 25, 1))[:400]
+
+    scores = labeler_from(SemanticSection(), CITYSCAPES, device="cpu").label(image)
+
+    assert scores.shape == (19, 400, 12000)
+    assert scores[:, ::97, ::97].sum(axis=0) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_configuration_chooses_tiles():
+    """PRE-13."""
+    scene = draw_scene(21, "clear")
+    tiled = labeler_from(SemanticSection(tile_px=320), CITYSCAPES, device="cpu")
+
+    scores = tiled.label(scene.image)
+
+    assert tiled.name == "tiny_segformer, tiles of 320"
+    assert scores.shape == (19, 320, 480)
+    assert scores.sum(axis=0) == pytest.approx(1.0, abs=1e-4)
+    assert (class_ids_of(scores) == scene.mask).mean() > 0.6
+    with pytest.raises(ConfigError, match="tile_px"):
+        labeler_from(SemanticSection(tile_px=16), CITYSCAPES, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "section", [{"type": "transformers"}, {"type": "bundle"}, {"type": "onnx"}]
+)
 def test_a_type_that_needs_a_model_says_so(section):
     with pytest.raises(ConfigError, match=r"preannotation\.semantic\.model"):
         labeler_from(SemanticSection(**section), CITYSCAPES)
