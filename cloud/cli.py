@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.models_cli import models_app
+from cloud.preannotate_cli import preannotate
 from lifelong.errors import LifelongError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
+app.command()(preannotate)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.draft_records import (
@@ -23,6 +23,7 @@ from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import write_whole
 from lifelong.records.label_map import LabelMap
+from lifelong.records.wire import to_plain
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,19 @@ class DraftingRun:
                 )
 
     def _keep(self, report: RunReport) -> None:
-        told = asdict(report) | {"shard": [self._shard.index, self._shard.count]}
+        told = {
+            "shard": [self._shard.index, self._shard.count],
+            "settings": report.settings,
+            "pictures": report.pictures,
+            "drafted": report.drafted,
+            "skipped": report.skipped,
+            "empty": report.empty,
+            "seconds": report.seconds,
+            "failures": [to_plain(failure) for failure in report.failures],
+            "erased_classes": dict(report.erased_classes.most_common()),
+            "unknown_names": dict(report.unknown_names.most_common()),
+            "warnings": report.warnings,
+        }
         body = json.dumps(told, indent=1, ensure_ascii=False).encode()
         write_whole(report_path(self._dataset, self._shard), body)
 

@@ -26,6 +26,9 @@ def preannotate(
         Path | None,
         typer.Option("--config", "-c", envvar="CORNERLOOP_CONFIG", help="Configuration file."),
     ] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="JSON of your classes; else the 19 of Cityscapes.")
+    ] = None,
     masks: Annotated[
         str | None,
         typer.Option(help="TYPE[:MODEL], e.g. sam:vit_h, mobile_sam, superpixels, none."),
@@ -65,6 +68,8 @@ def preannotate(
     from cloud.raw_pictures import shard_from
 
     known = load_config(config) if config is not None else Config()
+    if label_map is not None:
+        known = known.model_copy(update={"label_map": label_map})
     section = section_from(
         known.preannotation, masks=masks, mask_weights=mask_weights, semantic=semantic,
         open_vocabulary=open_vocabulary, light=light, text=text or [], ontology=ontology,
@@ -105,7 +110,7 @@ def section_from(
         raise ConfigError("--open-vocabulary and --text are two ways of drafting; choose one")
     told = section.model_dump()
     if ssa_compat:
-        told["channel_order"] = "bgr"
+        told["ssa_compat"] = True
         told["vote"] |= {"weights": "majority", "erased_classes": "flag"}
         told["masks"] |= {
             "points_per_side": 64, "points_per_batch": 64, "pred_iou_thresh": 0.86,

@@ -94,8 +94,8 @@ class PreannotationSection(Section):
     # JSON that turns raw scores into shares of right pixels; None: the shipped one where it fits
     # the models in use, else raw scores. `python -m tools.calibrate_drafts` writes one.
     calibration: Path | None = None
-    # SSA reads pictures in BGR order and hands them so to its models; `--ssa-compat` sets this.
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    # SSA hands BGR pictures to models that learnt RGB, and enlarges logits with align_corners.
+    ssa_compat: bool = False
     weights_path: Path | None = None  # where `cornerloop models pull` keeps weights
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     # `auto`: bfloat16 on a GPU that has it, float32 elsewhere.

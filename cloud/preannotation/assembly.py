@@ -1,25 +1,100 @@
-"""From the configuration's names to a pre-annotator."""
+"""From the configuration's names to a drafter, and to the pre-annotator of the loop."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+from cloud.preannotation.closed_set import ClosedSetDrafter
+from cloud.preannotation.confidence import IDENTITY, Calibration, read_calibration
+from cloud.preannotation.drafting import Drafter
 from cloud.preannotation.mask_proposals import proposer_from
+from cloud.preannotation.ontology import Ontology, ontology_of, read_ontology
+from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_from
 from cloud.preannotation.preannotator import Preannotator
 from cloud.preannotation.semantic_labels import labeler_from
 from lifelong.drafting_config import PreannotationSection
 from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
 
+# Calibrations of the shipped models, fitted by tools/calibrate_drafts.py and named after the two
+# branches that they were fitted for.
+CALIBRATIONS = Path(__file__).parent / "weights"
+
+
+def drafter_from(section: PreannotationSection, label_map: LabelMap) -> Drafter:
+    """The drafter a configuration names, with its weights loaded.
+
+    Raises:
+        ConfigError: a name needs a path that is not given, or a file says something it must not.
+        ModelLoadError: weights that cannot be loaded; says what was expected.
+        LabelMapError: a model whose classes the label map does not have.
+    """
+    return DRAFTERS[section.method](section, label_map)
+
 
 def preannotator_from(
     section: PreannotationSection, storage: Storage, label_map: LabelMap
 ) -> Preannotator:
-    """The pre-annotator a configuration names, with its weights loaded.
+    """The pre-annotator of the loop; raises as `drafter_from` does."""
+    return Preannotator(storage, drafter_from(section, label_map), label_map)
 
-    Raises:
-        ConfigError: a name needs a path that is not given.
-        ModelLoadError: weights that cannot be loaded; says what was expected.
-        LabelMapError: the semantic model knows classes that the label map does not have.
-    """
-    return Preannotator(
-        storage,
-        proposer_from(section.masks, device=section.device),
-        labeler_from(section.semantic, label_map, device=section.device),
+
+def ontology_from(section: PreannotationSection, label_map: LabelMap) -> Ontology:
+    """The file a configuration names, or the label map's own words."""
+    if section.ontology is None:
+        return ontology_of(label_map)
+    return read_ontology(section.ontology, label_map)
+
+
+def calibration_for(proposed_by: str, labelled_by: str) -> Calibration:
+    """The shipped calibration of two branches; raw scores where none is shipped."""
+    shipped = CALIBRATIONS / f"calibration.{proposed_by}.{labelled_by}.json"
+    return read_calibration(shipped) if shipped.is_file() else IDENTITY
+
+
+def _closed_set(section: PreannotationSection, label_map: LabelMap) -> Drafter:
+    proposer = proposer_from(
+        section.masks,
+        device=section.device,
+        precision=section.precision,
+        weights_path=section.weights_path,
     )
+    labeler = labeler_from(
+        section.semantic,
+        label_map,
+        ontology=ontology_from(section, label_map),
+        device=section.device,
+        weights_path=section.weights_path,
+        precision=section.precision,
+        align_corners=section.ssa_compat,
+    )
+    return ClosedSetDrafter(
+        proposer,
+        labeler,
+        label_map,
+        vote=section.vote,
+        calibration=(
+            calibration_for(proposer.name, labeler.name)
+            if section.calibration is None
+            else read_calibration(section.calibration)
+        ),
+        bgr=section.ssa_compat,
+    )
+
+
+def _open_vocabulary(section: PreannotationSection, label_map: LabelMap) -> Drafter:
+    proposer = proposer_from(
+        section.masks,
+        device=section.device,
+        precision=section.precision,
+        weights_path=section.weights_path,
+    )
+    namer = namer_from(
+        section.open_vocabulary, device=section.device, weights_path=section.weights_path
+    )
+    return OpenVocabularyDrafter(proposer, namer, ontology_from(section, label_map), label_map)
+
+
+DRAFTERS: dict[str, Callable[[PreannotationSection, LabelMap], Drafter]] = {
+    "closed_set": _closed_set,
+    "open_vocabulary": _open_vocabulary,
+}

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.preannotation.confidence import IDENTITY, Calibration
-from cloud.preannotation.drafting import Draft, DraftRegion
+from cloud.preannotation.drafting import Draft, DraftRegion, found_at
 from cloud.preannotation.fusion import Fusion, fuse
 from cloud.preannotation.mask_proposals import MaskProposer
 from cloud.preannotation.region_masks import MaskProposals, paint, runs_of
@@ -73,6 +73,7 @@ class ClosedSetDrafter:
             stability=vote.stability,
             vote_share=vote.vote_share,
             tied=vote.tied,
+            **found_at(proposals, vote.proposal),
         )
 
 

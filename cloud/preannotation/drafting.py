@@ -1,13 +1,14 @@
 """What a draft is, whoever made it: a mask of class ids and the regions that it came from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.preannotation.region_masks import Rle, paint
+from cloud.preannotation.region_masks import MaskProposals, Rle, paint
 from lifelong.records.label_map import IGNORE_INDEX
 
 
@@ -57,6 +58,20 @@ class Drafter(Protocol):
         Raises:
             ModelOutputError: a model answered NaN, or another shape than promised.
         """
+
+
+class FoundAt(TypedDict):
+    """Where a mask was found, as `DraftRegion` keeps it."""
+
+    point: tuple[float, float] | None
+    crop_box: tuple[int, int, int, int] | None
+
+
+def found_at(proposals: MaskProposals, number: int) -> FoundAt:
+    """The click and the crop of a proposal; no click for masks that answer none."""
+    x, y = proposals.points[number].tolist()
+    left, top, width, height = proposals.crop_boxes[number].tolist()
+    return FoundAt(point=None if math.isnan(x) else (x, y), crop_box=(left, top, width, height))
 
 
 def draft_of_regions(regions: Sequence[DraftRegion], *, height: int, width: int) -> Draft:
