@@ -21,6 +21,8 @@ VIT_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 # Width of the first stage and number of blocks of SAM 2's image encoder.
 SAM2_SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large"}
 
+_LIGHT_HQ = "vit_tiny"  # HQ-SAM behind MobileSAM's encoder, for which we have no network
+
 _TITLES = {
     "sam": "segment-anything",
     "sam_hq": "HQ-SAM",
@@ -103,7 +105,12 @@ def recognised(weights: Mapping[str, Tensor]) -> Kind | None:
         high_quality = "mask_decoder.hf_token.weight" in weights
         return Kind(type="sam_hq" if high_quality else "sam", model=VIT_WIDTHS[vit.shape[0]])
     if "image_encoder.patch_embed.seq.0.c.weight" in weights:
-        return Kind(type="mobile_sam", model="")
+        light = Kind(type="sam_hq", model=_LIGHT_HQ)
+        return (
+            light
+            if "mask_decoder.hf_token.weight" in weights
+            else Kind(type="mobile_sam", model="")
+        )
     trunk = weights.get("image_encoder.trunk.patch_embed.proj.weight")
     if trunk is not None:
         prefix = "image_encoder.trunk.blocks."
@@ -122,7 +129,8 @@ def require_kind(weights: Mapping[str, Tensor], kind: Kind, *, path: Path, expec
     if found == kind:
         return
     if found is not None:
-        hint = "" if found.type == kind.type else f" (preannotation.masks.type: {found.type})"
+        usable = found.type != kind.type and found.model != _LIGHT_HQ
+        hint = f" (preannotation.masks.type: {found.type})" if usable else ""
         raise ModelLoadError(f"{path}: {found}{hint}; {expected}")
     vit = weights.get("image_encoder.patch_embed.proj.weight")
     if vit is not None:

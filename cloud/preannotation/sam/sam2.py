@@ -138,9 +138,13 @@ class Sam2:
     stability_offset = 1.0
 
     def __init__(self, network: Any, *, name: str, device: str, precision: str = "float32") -> None:
-        """Args:
-        network: `Sam2Model`; moved to `device`.
-        precision: float32 or bfloat16; answers are float32 anyway.
+        """Put the network on its device.
+
+        Args:
+            network: `Sam2Model` with its weights.
+            name: as the configuration says it.
+            device: as torch takes it.
+            precision: float32 or bfloat16; answers are float32 anyway.
         """
         self.name = name
         self._network = network.to(device).eval()

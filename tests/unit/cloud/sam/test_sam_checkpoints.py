@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Sam2VideoConfig, Sam2VideoModel, SamHQModel
+from transformers import Sam2Config, Sam2VideoConfig, Sam2VideoModel, SamHQModel
 
 from cloud.preannotation.sam.checkpoints import Kind, put_into, read_weights
 from cloud.preannotation.sam.hq import HqSam, load_hq_sam
@@ -31,6 +31,10 @@ MARKS = {
         "mask_decoder.hf_token.weight": torch.zeros(1, 256),
     },
     "mobile": {"image_encoder.patch_embed.seq.0.c.weight": torch.zeros(32, 3, 3, 3)},
+    "light_hq": {
+        "image_encoder.patch_embed.seq.0.c.weight": torch.zeros(32, 3, 3, 3),
+        "mask_decoder.hf_token.weight": torch.zeros(1, 256),
+    },
     "sam2_tiny": {
         "image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7),
         **{f"image_encoder.trunk.blocks.{n}.norm1.weight": torch.zeros(1) for n in range(12)},
@@ -61,6 +65,8 @@ LOADERS = {
         ("sam_hq", "vit_l", "hq_vit_b", r"weights of vit_b of HQ-SAM; .*sam_hq_vit_l\.pth"),
         ("sam2", "large", "sam2_tiny", r"weights of tiny of SAM 2; .*sam2\.1-hiera-large"),
         ("sam2", "base_plus", "vit_h", r"vit_h of segment-anything .*sam2\.1-hiera-base-plus"),
+        ("mobile_sam", "", "light_hq", r"weights of vit_tiny of HQ-SAM; .*mobile_sam\.pt"),
+        ("sam_hq", "vit_b", "light_hq", r"weights of vit_tiny of HQ-SAM; .*sam_hq_vit_b"),
         ("mobile_sam", "", "vit_b", r"weights of vit_b of segment-anything .*mobile_sam\.pt"),
     ],
 )
@@ -171,6 +177,36 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, reason):
 
     with pytest.raises(ModelLoadError, match=f"not all weights fit .*{reason}.*expected this"):
         put_into(network, weights, path=tmp_path, expected="expected this")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_int_16_the_authors_file_of_hq_sam_is_loaded(tmp_path, monkeypatch, mini_hq, suffix):
+    """INT-16: by name, width and every single weight; here at a size of our own."""
+    monkeypatch.setattr("cloud.preannotation.sam.checkpoints.VIT_WIDTHS", {32: "vit_b"})
+    monkeypatch.setattr("cloud.preannotation.sam.hq.hq_config", lambda model: mini_hq_config())
+    path = tmp_path / f"sam_hq_vit_b{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(seeded("sam_hq_mini"), path)
+
+    ours = our_answers(HqSam(load_hq_sam(path, "vit_b"), name="file", device="cpu"), 32)
+
+    for name, expected in our_answers(mini_hq, 32).items():
+        assert (ours[name] == expected).all(), name
+
+
+def test_int_16_the_authors_file_of_sam_2_is_loaded(tmp_path, monkeypatch, mini_sam2):
+    """INT-16: with everything for videos inside, wrapped as its authors wrap it."""
+    monkeypatch.setattr("cloud.preannotation.sam.checkpoints.SAM2_SIZES", {(8, 5): "tiny"})
+    monkeypatch.setattr(
+        "cloud.preannotation.sam.sam2.sam2_config",
+        lambda model: Sam2Config(vision_config=mini_sam2_vision()),
+    )
+    torch.save({"model": seeded("sam2_mini")}, tmp_path / "sam2.1_hiera_tiny.pt")
+
+    network = load_sam2(tmp_path / "sam2.1_hiera_tiny.pt", "tiny")
+
+    expected = mini_sam2._network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+    assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
 
 
 def test_int_16_a_mobile_sam_with_a_missing_weight_is_refused(tmp_path):
