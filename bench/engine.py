@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from transformers import (
 
 from bench.engine_models import save_tiny_models
 from bench.measuring import report, seconds_of
+from cloud.preannotation.naming.batches import CROPS_AT_ONCE
 from cloud.preannotation.naming.captions import BlipCaptioner
 from cloud.preannotation.naming.clip_ranking import ClipRanker
 from cloud.preannotation.naming.clipseg_vote import ClipSegVoter
@@ -115,7 +117,7 @@ def main() -> None:
             compared(networks, *picture(given.height, given.width, count, given.seed))
             for count in given.masks
         ]
-    most = max(by_masks, key=lambda figures: int(str(figures["masks"])))
+    most = max(by_masks, key=lambda figures: int(figures["masks"]))
     together = {"equal": all(bool(figures["equal"]) for figures in by_masks)}
     report(
         {**most, **together, "peer": "SSA's engine, a plain reading", "threads": 1,
@@ -157,7 +159,7 @@ def compared(
     image: NDArray[np.uint8],
     proposals: MaskProposals,
     labelers: Sequence[FixedLabeler],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Both sides on one picture: runs of networks, seconds, and whether the names are equal."""
     with networks.counted() as peer_runs:
         expected, peer_seconds = seconds_of(
@@ -189,13 +191,15 @@ def calls(runs: Counter[str]) -> int:
     return busiest.total()
 
 
-def our_namer(networks: Networks, labelers: Sequence[FixedLabeler]) -> OpenVocabularyNamer:
+def our_namer(
+    networks: Networks, labelers: Sequence[FixedLabeler], *, at_once: int = CROPS_AT_ONCE
+) -> OpenVocabularyNamer:
     """Ours, on the same networks and the same reading of captions."""
     return OpenVocabularyNamer(
         labelers,
-        BlipCaptioner(networks.blip, networks.blip_processor),
-        ClipRanker(networks.clip, networks.clip_processor),
-        ClipSegVoter(networks.clipseg, networks.clipseg_processor),
+        BlipCaptioner(networks.blip, networks.blip_processor, at_once=at_once),
+        ClipRanker(networks.clip, networks.clip_processor, at_once=at_once),
+        ClipSegVoter(networks.clipseg, networks.clipseg_processor, at_once=at_once),
         phrases=noun_phrases,
     )
 

@@ -6,6 +6,7 @@ crops get different answers.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -123,7 +124,7 @@ def _vision(*, image_size: int, patch_size: int = 8) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _spread(network: torch.nn.Module) -> torch.nn.Module:
+def _spread(network: Any) -> Any:
     """Weights drawn so far apart that crops and words differ visibly in what comes out."""
     with torch.no_grad():
         for name, weight in network.named_parameters():

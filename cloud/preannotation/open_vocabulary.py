@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cloud.preannotation.drafting import Draft, DraftRegion, draft_of_regions
 from cloud.preannotation.mask_proposals import MaskProposer
+from cloud.preannotation.naming.batches import CROPS_AT_ONCE
 from cloud.preannotation.naming.captions import Captioner, load_captioner
 from cloud.preannotation.naming.clip_ranking import Ranker, Ranking, load_clip
 from cloud.preannotation.naming.clipseg_vote import ProposalVoter, load_clipseg
@@ -193,12 +194,17 @@ class OpenVocabularyDrafter:
 
 
 def namer_from(
-    section: OpenVocabularySection, *, device: str = "auto", weights_path: Path | None = None
+    section: OpenVocabularySection,
+    *,
+    device: str = "auto",
+    weights_path: Path | None = None,
+    at_once: int = CROPS_AT_ONCE,
 ) -> OpenVocabularyNamer:
     """The namer a configuration names, with its weights loaded.
 
     Args:
         weights_path: where `cornerloop models pull` keeps weights; None: its usual place.
+        at_once: crops that go through a model together, at most.
 
     Raises:
         ModelLoadError: weights that cannot be loaded; says what was expected.
@@ -210,9 +216,9 @@ def namer_from(
 
     return OpenVocabularyNamer(
         [load_picture_labeler(place(model), device=device) for model in chosen.labelers],
-        load_captioner(place(chosen.captioner), device=device),
-        load_clip(place(chosen.clip), device=device),
-        load_clipseg(place(chosen.clipseg), device=device),
+        load_captioner(place(chosen.captioner), device=device, at_once=at_once),
+        load_clip(place(chosen.clip), device=device, at_once=at_once),
+        load_clipseg(place(chosen.clipseg), device=device, at_once=at_once),
         proposals=chosen.proposals,
         name="+".join(Path(m).name for m in (chosen.captioner, chosen.clip, chosen.clipseg)),
     )

@@ -97,7 +97,7 @@ class GroundingDino:
         sentence = " ".join(f"{prompt}." for prompt in prompts)
         text = tokenizer(sentence, return_tensors="pt", return_token_type_ids=True).to(self._device)
         outputs = self._network(**pixels, **text)
-        tokens = text["input_ids"][0]
+        tokens = text["input_ids"][0].cpu()
         owners = token_owners(self._token_counts(prompts))
         if len(owners) != len(tokens):
             raise ModelOutputError(

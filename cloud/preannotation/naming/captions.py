@@ -10,9 +10,9 @@ from PIL import Image
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from cloud.preannotation.devices import chosen_device
+from cloud.preannotation.naming.batches import CROPS_AT_ONCE, Batches
 from cloud.preannotation.naming.loading import loaded
 
-CROPS_AT_ONCE = 256
 _TOKENS = 20  # what transformers writes unless told otherwise, said aloud
 
 
@@ -30,18 +30,19 @@ class BlipCaptioner:
         self, network: Any, processor: Any, *, device: str = "cpu", at_once: int = CROPS_AT_ONCE
     ) -> None:
         self._network, self._processor = network.eval().to(device), processor
-        self._device, self._at_once = device, at_once
+        self._device, self._batches = device, Batches(at_once)
 
     @torch.inference_mode()
     def captions(self, crops: Sequence[NDArray[np.uint8]]) -> list[str]:
         """See `Captioner`."""
-        said: list[str] = []
-        for begin in range(0, len(crops), self._at_once):
-            # As pictures of PIL: an array of three rows would be taken for three channels.
-            pictures = [Image.fromarray(crop) for crop in crops[begin : begin + self._at_once]]
-            inputs = self._processor(images=pictures, return_tensors="pt").to(self._device)
-            tokens = self._network.generate(**inputs, max_new_tokens=_TOKENS)
-            said.extend(self._processor.batch_decode(tokens, skip_special_tokens=True))
+        return self._batches.over(crops, self._said)
+
+    def _said(self, crops: Sequence[NDArray[np.uint8]]) -> list[str]:
+        # As pictures of PIL: an array of three rows would be taken for three channels.
+        pictures = [Image.fromarray(crop) for crop in crops]
+        inputs = self._processor(images=pictures, return_tensors="pt").to(self._device)
+        tokens = self._network.generate(**inputs, max_new_tokens=_TOKENS)
+        said: list[str] = self._processor.batch_decode(tokens, skip_special_tokens=True)
         return said
 
 

@@ -11,11 +11,10 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
 from cloud.preannotation.devices import chosen_device
+from cloud.preannotation.naming.batches import CROPS_AT_ONCE, Batches
 from cloud.preannotation.naming.loading import loaded
 from cloud.preannotation.naming.text_features import TextFeatures
 from lifelong.errors import ModelOutputError
-
-CROPS_AT_ONCE = 256
 
 Ranking = tuple[tuple[str, float], ...]  # name and probability, best first
 
@@ -36,7 +35,7 @@ class ClipRanker:
         self, network: Any, processor: Any, *, device: str = "cpu", at_once: int = CROPS_AT_ONCE
     ) -> None:
         self._network, self._processor = network.eval().to(device), processor
-        self._device, self._at_once = device, at_once
+        self._device, self._batches = device, Batches(at_once)
         self._texts = TextFeatures(self._encode_names)
 
     @torch.inference_mode()
@@ -53,12 +52,7 @@ class ClipRanker:
         names = list(dict.fromkeys(name for some in candidates for name in some))
         place = {name: number for number, name in enumerate(names)}
         texts = self._texts.of(names)
-        images = torch.cat(
-            [
-                self._encode_crops(crops[begin : begin + self._at_once])
-                for begin in range(0, len(crops), self._at_once)
-            ]
-        )
+        images = torch.stack(self._batches.over(crops, self._encode_crops))
         # (crops, names), as CLIP's own forward computes it.
         logits = (torch.matmul(texts, images.t()) * self._network.logit_scale.exp()).t()
         if not bool(torch.isfinite(logits).all()):
@@ -75,10 +69,10 @@ class ClipRanker:
         ).to(self._device)
         return _unit(self._network.get_text_features(**inputs))
 
-    def _encode_crops(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def _encode_crops(self, crops: Sequence[NDArray[np.uint8]]) -> Sequence[Tensor]:
         pictures = [Image.fromarray(crop) for crop in crops]
         inputs = self._processor(images=pictures, return_tensors="pt").to(self._device)
-        return _unit(self._network.get_image_features(**inputs))
+        return list(_unit(self._network.get_image_features(**inputs)))
 
 
 def load_clip(model: str, *, device: str = "auto", at_once: int = CROPS_AT_ONCE) -> ClipRanker:

@@ -3,7 +3,7 @@
 A crop is encoded once and decoded for each of its proposals; SSA encodes it once per proposal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
 from cloud.preannotation.devices import chosen_device
+from cloud.preannotation.naming.batches import CROPS_AT_ONCE, Batches
 from cloud.preannotation.naming.loading import loaded
 from cloud.preannotation.naming.text_features import TextFeatures
 from lifelong.errors import ModelOutputError
 
-CROPS_AT_ONCE = 256
 _SIDE_PX = 512  # SSA's own; the checkpoints were trained at 352
 
 
@@ -47,7 +47,7 @@ class ClipSegVoter:
         self, network: Any, processor: Any, *, device: str = "cpu", at_once: int = CROPS_AT_ONCE
     ) -> None:
         self._network, self._processor = network.eval().to(device), processor
-        self._device, self._at_once = device, at_once
+        self._device, self._batches = device, Batches(at_once)
         self._texts = TextFeatures(self._encode_names)
 
     @torch.inference_mode()
@@ -68,12 +68,14 @@ class ClipSegVoter:
             return counted
         names = list(dict.fromkeys(name for number in open_ for name in proposals[number]))
         texts = dict(zip(names, self._texts.of(names), strict=True))
-        for begin in range(0, len(open_), self._at_once):
-            some = open_[begin : begin + self._at_once]
+
+        def votes(some: Sequence[int]) -> list[NDArray[np.int64]]:
             conditions = [torch.stack([texts[name] for name in proposals[n]]) for n in some]
             answers = self._decoded(self._encoded([crops[n] for n in some]), conditions)
-            for number, logits in zip(some, answers, strict=True):
-                counted[number] = _counted(logits, masks[number])
+            return [_counted(one, masks[n]) for n, one in zip(some, answers, strict=True)]
+
+        for number, counts in zip(open_, self._batches.over(open_, votes), strict=True):
+            counted[number] = counts
         return counted
 
     def _encode_names(self, names: Sequence[str]) -> Tensor:
@@ -90,11 +92,16 @@ class ClipSegVoter:
     def _encoded(self, crops: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
         """Activations (crops, tokens, D) of the layers that the decoder reads."""
         pixels = torch.cat([self._pixels(crop) for crop in crops]).to(self._device)
-        states = self._network.clip.vision_model(
-            pixel_values=pixels, output_hidden_states=True, interpolate_pos_encoding=True
-        ).hidden_states
-        # The first state is what goes into the first layer.
-        return [states[layer + 1] for layer in self._network.config.extract_layers]
+        vision, kept = self._network.clip.vision_model, self._network.config.extract_layers
+        outputs: dict[int, Tensor] = {}
+        # All layers' states of many crops would fill the memory; three are read.
+        hooks = [vision.encoder.layers[n].register_forward_hook(_keeping(outputs, n)) for n in kept]
+        try:
+            vision(pixel_values=pixels, interpolate_pos_encoding=True)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [outputs[number] for number in kept]
 
     def _pixels(self, crop: NDArray[np.uint8]) -> Tensor:
         """(1, 3, 512, 512): only normalised by the processor, resized afterwards, as SSA does."""
@@ -131,6 +138,15 @@ def load_clipseg(model: str, *, device: str = "auto", at_once: int = CROPS_AT_ON
         ),
     )
     return ClipSegVoter(network, processor, device=chosen_device(device), at_once=at_once)
+
+
+def _keeping(outputs: dict[int, Tensor], number: int) -> Callable[..., None]:
+    """A hook that keeps a layer's output; older transformers wrap it in a tuple."""
+
+    def keep(_layer: object, _inputs: object, output: Any) -> None:
+        outputs[number] = output[0] if isinstance(output, tuple) else output
+
+    return keep
 
 
 def _counted(logits: Tensor, mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -52,11 +52,9 @@ def test_pre_05_one_candidate_for_each_mask_works_where_the_original_raises(netw
 
 def test_pre_18_a_bound_of_crops_a_call_changes_the_calls_and_not_the_names(networks):
     image, proposals, labelers = picture(64, 96, 7, seed=6)
-    namer = our_namer(networks, labelers)
-    expected = namer.name_masks(image, proposals)
-    namer._captioner._at_once = namer._ranker._at_once = namer._voter._at_once = 3
+    expected = our_namer(networks, labelers).name_masks(image, proposals)
     with networks.counted() as runs:
-        found = namer.name_masks(image, proposals)
+        found = our_namer(networks, labelers, at_once=3).name_masks(image, proposals)
     assert [one.class_name for one in found] == [one.class_name for one in expected]
     assert [one.class_proposals for one in found] == [one.class_proposals for one in expected]
     assert calls(runs) == 9  # three batches of 3, 3 and 1 for each of three models

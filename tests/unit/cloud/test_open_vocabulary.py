@@ -233,7 +233,7 @@ def test_masks_of_another_picture_are_refused():
 def test_pre_05_light_takes_the_smaller_models(monkeypatch, light):
     asked = []
 
-    def loader(model, *, device):
+    def loader(model, *, device, at_once=0):
         asked.append(model)
 
     for name in ("load_picture_labeler", "load_captioner", "load_clip", "load_clipseg"):
