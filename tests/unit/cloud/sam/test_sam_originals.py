@@ -6,6 +6,7 @@ The numbers were recorded from that code by tools/compare_sam_originals.py --rec
 import numpy as np
 import pytest
 import torch
+import typer
 from segment_anything import sam_model_registry
 from transformers import Sam2Model, SamHQModel
 
@@ -15,7 +16,8 @@ from cloud.preannotation.sam.mobile import build_mobile_sam
 from cloud.preannotation.sam.original_names import hq_weights, sam2_weights
 from cloud.preannotation.sam.sam2 import sam2_config
 from tests.unit.cloud.sam.conftest import recorded
-from tools.compare_sam_originals import our_answers, sampled
+from tools.compare_sam_originals import differences, our_answers, sampled
+from tools.compare_sam_originals import main as compare
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,20 @@ def test_sam_2_leaves_out_what_only_videos_need():
         "shared_image_embedding",
         "no_memory_embedding",
     }
+
+
+def test_the_comparison_says_what_it_needs_where_there_is_no_original(tmp_path, capsys):
+    compare(repo=tmp_path, which="sam_hq")
+
+    assert "skipped: " in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter, match="expected one of sam, sam_hq, mobile_sam, sam2"):
+        compare(repo=tmp_path, which="sam9")
+
+
+def test_the_comparison_tells_other_numbers_and_other_shapes():
+    theirs = {"a.low_res": np.ones((2, 3), np.float32), "b.quality": np.zeros(2, np.float32)}
+    ours = theirs | {"b.quality": np.array([0, -0.5], np.float32)}
+
+    assert differences(ours, theirs) == {"a.low_res": 0.0, "b.quality": 0.5, "largest_logit": 1.0}
+    with pytest.raises(ValueError, match=r"a\.low_res"):
+        differences(ours | {"a.low_res": np.ones(6, np.float32)}, theirs)
