@@ -120,7 +120,8 @@ class FolderMirror:
     ) -> Arrived | None:
         """See `Source`; the folder may also be the model's own."""
         itself = entry.kind == "hub" and (self._folder / "config.json").is_file()
-        for candidate in (*([path] if itself else []), *_layouts(entry, path)):
+        own = [path.rpartition("/")[2]] if itself else []
+        for candidate in (*own, *_layouts(entry, path)):
             arrived = self._files.fetch(self._folder / candidate, target, progress)
             if arrived is not None:
                 return arrived

@@ -65,7 +65,9 @@ def placing_of(
         names: the model's number to its name for it, e.g. `id2label` of transformers.
         where: the model, for messages.
         meanings: who says what a name means; None: the label map's own names only, upper and
-            lower case alike, and the log names once what means nothing.
+            lower case alike.
+
+    Names that mean nothing are logged in one warning: nobody wants to find out from empty drafts.
 
     Raises:
         LabelMapError: no name means a class; drafts would be empty.
@@ -83,7 +85,7 @@ def placing_of(
             f"({', '.join(label_map.names[:5])} …); use a model for these classes, or say in a "
             "file what the model's names mean (preannotation.ontology)"
         )
-    if foreign and meanings is None:
+    if foreign:
         _LOG.warning(
             "%s: %d of its classes are none of the label map's and stay undrafted: %s; "
             "preannotation.ontology may say what they mean",

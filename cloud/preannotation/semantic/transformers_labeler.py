@@ -24,7 +24,7 @@ from transformers import (
     OneFormerProcessor,
 )
 
-from cloud.preannotation.devices import chosen_device
+from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.semantic.enlarging import probabilities_at, shares_at
 from cloud.preannotation.semantic.placing import Meanings, placing_of
 from cloud.weights_store import located_hub
@@ -56,12 +56,14 @@ class TransformersLabeler:
         align_corners: bool = False,
     ) -> None:
         """Args:
-        precision: `bfloat16` runs the network so; enlarging and probabilities are float32.
+        precision: of the network: `float32`, `bfloat16` or `auto`, see `chosen_precision`;
+            enlarging and probabilities are float32.
         align_corners: as SSA enlarges logits; queries are enlarged as the library does.
         """
         self.name = Path(model).name
         self._device = chosen_device(device)
-        self._half, self._align_corners = precision == "bfloat16", align_corners
+        self._half = chosen_precision(precision, self._device) == "bfloat16"
+        self._align_corners = align_corners
         place = located_hub(model, weights_path)
         try:
             self._kind, network, self._processor = _loaded(str(place))

@@ -212,7 +212,8 @@ def test_pre_08_k8s_08_every_family_labels_as_its_library_does_and_asks_no_netwo
     scores = labeler.label(image)
 
     assert labeler.name == family
-    assert (scores.dtype, scores.shape) == (np.float32, (3, *image.shape[:2]))
+    assert scores.dtype == np.float32
+    assert scores.shape == (3, *image.shape[:2])
     assert scores.min() >= 0
     assert scores.sum(axis=0) == pytest.approx(1.0, abs=1e-5)
     with torch.no_grad():
@@ -304,6 +305,7 @@ def test_a_backbone_without_its_head_is_refused(tmp_path):
         TransformersLabeler(str(tmp_path), SMALL_MAP)
 
 
+@pytest.mark.usefixtures("_no_network")
 def test_ops_03_a_hub_id_that_cannot_be_had_names_the_command_that_brings_it(tmp_path, monkeypatch):
     """OPS-03, K8S-08: air-gapped, nothing pulled."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
