@@ -119,7 +119,8 @@ def rle_from_part(part: NDArray[np.bool_], *, x0: int, y0: int, height: int, wid
         part: (h, w) booleans; its first pixel is the picture's pixel (y0, x0).
         height: of the picture, pixels; the part lies inside.
     """
-    rows, columns = np.nonzero(part[1:] != part[:-1])
+    # numpy finds the true places of a line several times as fast as those of a plane.
+    rows, columns = np.divmod(np.flatnonzero(part[1:] != part[:-1]), part.shape[1])
     tops, bottoms = np.flatnonzero(part[0]), np.flatnonzero(part[-1])
     # Column-major numbers of the pixels where runs of ones start and end; only these are few.
     edges = np.concatenate(

@@ -101,16 +101,15 @@ class SegmentAnythingModel:
         side = self._sam.image_encoder.img_size
         height, width = _input_size(embedding.height, embedding.width, side)
         # By threes, as segment-anything has the masks of a click: torch rounds pictures of three
-        # channels in another way than those of one.
+        # channels in another way than those of one. It takes them pixel by pixel; given so, and
+        # answered so, they need not be turned over and back.
         threes = nn.functional.pad(low_res, (0, 0, 0, 0, 0, -len(low_res) % 3))
-        square = interpolate(
-            threes.reshape(-1, 3, *low_res.shape[1:]),
-            (side, side),
-            mode="bilinear",
-            align_corners=False,
+        by_pixel = threes.reshape(-1, 3, *low_res.shape[1:]).contiguous(
+            memory_format=torch.channels_last
         )
+        square = interpolate(by_pixel, (side, side), mode="bilinear", align_corners=False)
         logits = interpolate(
-            square[..., :height, :width],
+            square[..., :height, :width].contiguous(memory_format=torch.channels_last),
             (embedding.height, embedding.width),
             mode="bilinear",
             align_corners=False,
