@@ -4,6 +4,7 @@ Open-vocabulary models answer in words, and models with classes of their own in 
 A name that nothing fits is None, never class 0: whoever paints leaves such pixels alone.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ Words = tuple[str, ...]
 
 # Endings of COCO's names for stuff, which say nothing about the thing: "tree-merged".
 _SUFFIXES = frozenset({"merged", "other", "stuff"})
+_ASIDE = re.compile(r"\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,16 @@ class Ontology:
             meant = {self._of_thing(_thing_in(part)) for part in parts}
             # "cars and trucks" is two classes: as good as unknown.
             return True, (meant.pop()[1] if len(meant) == 1 else None)
-        return self._of_thing(_thing_in(words))
+        return self._of_part(words) or self._of_thing(_thing_in(words))
+
+    def _of_part(self, words: Words) -> tuple[bool, int | None] | None:
+        """What "roof of a car" is, where "car roof" has an entry of its own."""
+        if "of" not in words[1:]:
+            return None
+        place = words.index("of", 1)
+        part, whole = words[place - 1], normal_form(" ".join(words[place + 1 :]))
+        compound = (*whole[-1:], singular(part))
+        return (True, self.entries[compound]) if compound in self.entries else None
 
     def _of_thing(self, words: Words) -> tuple[bool, int | None]:
         singulars = normal_form(" ".join(words))
@@ -117,7 +128,7 @@ def read_ontology(path: Path, label_map: LabelMap) -> Ontology:
 
 
 def ontology_of(label_map: LabelMap) -> Ontology:
-    """What a label map says without a file: its own names, and our words for those of Cityscapes."""
+    """Without a file: the label map's own names, and our words for those of Cityscapes."""
     if set(label_map.names) == set(CITYSCAPES.names):
         return read_ontology(CITYSCAPES_WORDS, label_map)
     return _ontology(label_map, dict(_own_names(label_map)))
@@ -149,7 +160,7 @@ def _own_names(label_map: LabelMap) -> dict[Words, int]:
 
 
 def _alternatives(name: str) -> list[str]:
-    whole = name.replace(";", ",").replace("/", ",")
+    whole = _ASIDE.sub(" ", name).replace(";", ",").replace("/", ",")
     return [part for part in whole.split(",") if part.strip()]
 
 
@@ -179,7 +190,8 @@ def _is_deed(words: Words, place: int) -> bool:
     """Whether a verb ends the thing: "man riding bike", but not "red parked car"."""
     word, following = words[place], words[place + 1 : place + 2]
     if word in THINGS_IN_ING or (following and is_ing_compound(word, following[0])):
-        return False
+        # "zebra crossing", but "people crossing the street".
+        return bool(following) and following[0] in DETERMINERS
     if word.endswith("ing"):
         return word in PARTICIPLES
     return word in PARTICIPLES and (not following or following[0] in PREPOSITIONS)

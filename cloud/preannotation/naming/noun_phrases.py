@@ -73,6 +73,8 @@ def _belongs(chunk: list[str], word: str, following: str) -> bool:
     """Whether a word goes on with the phrase before it, or begins one."""
     if not word[0].isalnum() or word in _CLOSED - DETERMINERS:
         return False
+    if word in THINGS_IN_ING and following in DETERMINERS and _thing_in(chunk):
+        return False  # "people crossing the street", but "a zebra crossing"
     if word in DETERMINERS or word in THINGS_IN_ING or is_ing_compound(word, following):
         return True
     if word.endswith("ing") and len(word) > 4:

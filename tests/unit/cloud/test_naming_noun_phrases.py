@@ -45,6 +45,7 @@ from cloud.preannotation.naming.noun_phrases import noun_phraser, noun_phrases
         ("a car and a car", "a car"),
         ("the back of a truck", "a truck"),
         ("a man dressed in black", "a man"),
+        ("people crossing the street at a zebra crossing", "people|the street|a zebra crossing"),
         ("Graffiti on a Wall", "graffiti|a wall"),
         ("it is", ""),
         ("", ""),

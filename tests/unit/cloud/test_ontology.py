@@ -113,6 +113,12 @@ def test_pre_06_a_name_means_a_class_or_none(own, name, expected):
         ("train station", "building"),
         ("a fire truck", "truck"),
         ("the trolley car", "train"),
+        ("people crossing the street", "person"),
+        ("a zebra crossing", "road"),
+        ("roof of a house", "building"),
+        ("the roof of the car", None),
+        ("floor-wood", None),
+        ("car (parked)", "car"),
     ],
 )
 def test_pre_06_the_shipped_words_know_common_names(name, expected):
