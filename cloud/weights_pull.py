@@ -57,7 +57,13 @@ def pull(entry: CatalogueEntry, folder: Path, source: Source, tell: Tell) -> Pul
         ChecksumError: other bytes than the known ones; they are not kept.
         CorruptRecordError: the record of an earlier pull cannot be read.
     """
-    return _Pull(entry, folder, source, tell).run()
+    try:
+        return _Pull(entry, folder, source, tell).run()
+    except OSError as error:
+        raise ModelLoadError(
+            f"{entry.name}: cannot be kept in {folder} ({error}); free space or name another "
+            "folder with --weights-path; what has arrived is kept"
+        ) from error
 
 
 class _Pull:
@@ -191,6 +197,8 @@ class _Pull:
             raise self._changed(name, f"{size} bytes", f"{found.size} bytes")
         if known is None and md5 is not None and md5_of(part) != md5:
             raise self._changed(name, f"MD5 {md5}", md5_of(part))
+        if name.endswith(".json") and not _is_json(part):
+            raise self._changed(name, "JSON", "something else, perhaps a page for people")
         return found
 
     def _changed(self, name: str, expected: str, came: str) -> ChecksumError:
@@ -210,6 +218,14 @@ class _Pull:
             f"{self._entry.name}: {self._source.named(self._entry)} has no {what} of "
             f"{self._entry.source}; docs/weights.md shows how a mirror or folder is laid out"
         )
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def _settle(part: Path, target: Path) -> None:
