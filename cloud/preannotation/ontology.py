@@ -13,6 +13,7 @@ from types import MappingProxyType
 import yaml
 
 from cloud.preannotation.naming.english import (
+    BREAKS,
     CONJUNCTIONS,
     DETERMINERS,
     NUMBERS,
@@ -181,7 +182,7 @@ def _thing_in(words: Words) -> Words:
             continue
         if word == "of" and singular(words[place - 1]) in QUANTITIES | NUMBERS:
             return _thing_in(words[place + 1 :])
-        if word in PREPOSITIONS or _is_deed(words, place):
+        if word in PREPOSITIONS | BREAKS or _is_deed(words, place):
             return words[:place]
     return words
 
@@ -191,7 +192,7 @@ def _is_deed(words: Words, place: int) -> bool:
     word, following = words[place], words[place + 1 : place + 2]
     if word in THINGS_IN_ING or (following and is_ing_compound(word, following[0])):
         # "zebra crossing", but "people crossing the street".
-        return bool(following) and following[0] in DETERMINERS
+        return bool(following) and following[0] in DETERMINERS - BREAKS
     if word.endswith("ing"):
         return word in PARTICIPLES
     return word in PARTICIPLES and (not following or following[0] in PREPOSITIONS)

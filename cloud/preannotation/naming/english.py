@@ -23,7 +23,7 @@ CONJUNCTIONS = frozenset({"and", "or", "&", "plus"})
 BREAKS = _set(
     "but while when where that which who whom there it they them he she him we us you i is are "
     "was were be been being am has have had having can could will would may might must do does "
-    "did not very just only also then so because if"
+    "did not just only also then so because if"
 )
 # What comes after "of" is the thing, not these.
 QUANTITIES = _set(
@@ -41,9 +41,9 @@ PARTICIPLES = _set(
 )
 FINITE_VERBS = _set(
     "sits stands rides drives walks says reads hangs lies looks shows goes runs flies holds waits "
-    "travels travelling wears eats leads passes moves contains features sit stand ride drive walk "
-    "hang lie"
+    "travels wears eats leads passes moves contains features"
 )
+PLURAL_VERBS = _set("sit stand ride drive walk hang lie wait run hold cross look")
 # Words in -ing that are things of their own.
 THINGS_IN_ING = _set(
     "building ceiling railing painting clothing awning ring king wing string spring swing sling "

@@ -18,6 +18,7 @@ from cloud.preannotation.naming.english import (
     DETERMINERS,
     FINITE_VERBS,
     PARTICIPLES,
+    PLURAL_VERBS,
     PREPOSITIONS,
     QUANTITIES,
     THINGS_IN_ING,
@@ -59,7 +60,8 @@ def noun_phrases(caption: str) -> tuple[str, ...]:
     for word, following in zip(tokens, [*tokens[1:], ""], strict=False):
         chunk = chunks[-1]
         if word in DETERMINERS and _thing_in(chunk):
-            chunks.append([word])
+            # "a sign that says stop": only at a beginning does "that" point at a thing.
+            chunks.append([] if word in BREAKS else [word])
         elif _joins_colours(chunk, word, following) or _belongs(chunk, word, following):
             chunk.append(word)
         elif word == "of" and chunk and _only_measures(chunk[-1]):
@@ -71,9 +73,11 @@ def noun_phrases(caption: str) -> tuple[str, ...]:
 
 def _belongs(chunk: list[str], word: str, following: str) -> bool:
     """Whether a word goes on with the phrase before it, or begins one."""
+    if word == "very":
+        return bool(chunk)  # "a very tall building", but not "the sky is very blue"
     if not word[0].isalnum() or word in _CLOSED - DETERMINERS:
         return False
-    if word in THINGS_IN_ING and following in DETERMINERS and _thing_in(chunk):
+    if word in THINGS_IN_ING and following in DETERMINERS - BREAKS and _thing_in(chunk):
         return False  # "people crossing the street", but "a zebra crossing"
     if word in DETERMINERS or word in THINGS_IN_ING or is_ing_compound(word, following):
         return True
@@ -81,7 +85,15 @@ def _belongs(chunk: list[str], word: str, following: str) -> bool:
         return not _thing_in(chunk) and _is_open(following)  # "a smiling woman"
     if word in PARTICIPLES or (word.endswith("ed") and len(word) > 3 and word not in _NOT_ED):
         return _is_open(following)  # "a parked car", but "a car parked on a street"
-    return not (word in FINITE_VERBS and _thing_in(chunk))
+    return not _is_verb(chunk, word)
+
+
+def _is_verb(chunk: list[str], word: str) -> bool:
+    """Whether a word that may be a verb is one here."""
+    if word in PLURAL_VERBS:  # "people stand", but "a fruit stand"
+        many = chunk[-1:] == ["people"] or any(singular(last) != last for last in chunk[-1:])
+        return many and _thing_in(chunk)
+    return word in FINITE_VERBS and (not chunk or _thing_in(chunk))
 
 
 def _joins_colours(chunk: list[str], word: str, following: str) -> bool:
@@ -94,7 +106,7 @@ def _is_open(word: str) -> bool:
 
 
 def _thing_in(chunk: list[str]) -> bool:
-    return any(word not in DETERMINERS and word not in COLOURS for word in chunk)
+    return any(word not in DETERMINERS | COLOURS | {"very"} for word in chunk)
 
 
 def _only_measures(word: str) -> bool:

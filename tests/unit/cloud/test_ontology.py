@@ -115,6 +115,7 @@ def test_pre_06_a_name_means_a_class_or_none(own, name, expected):
         ("the trolley car", "train"),
         ("people crossing the street", "person"),
         ("a zebra crossing", "road"),
+        ("a brick building that has a sign", "building"),
         ("roof of a house", "building"),
         ("the roof of the car", None),
         ("floor-wood", None),
