@@ -288,18 +288,18 @@ def test_a_server_that_stumbles_is_asked_again(tmp_path):
 def test_a_page_for_people_is_no_configuration(tmp_path):
     """Some servers answer 200 and a log-in page whatever they are asked."""
     page = b"<html>please log in</html>"
-    with serving(on_hub({**TINY_HUB, "config.json": page})) as server:
-        with pytest.raises(ChecksumError, match=r"config\.json .* expected JSON"):
-            bring(hub_entry(), tmp_path, server.address)
+    refused = pytest.raises(ChecksumError, match=r"config\.json .* expected JSON")
+    with serving(on_hub({**TINY_HUB, "config.json": page})) as server, refused:
+        bring(hub_entry(), tmp_path, server.address)
     assert list((tmp_path / "org/model").iterdir()) == []
 
 
 def test_ops_03_a_folder_that_cannot_be_written_is_named(tmp_path):
     """OPS-03: a full or read-only disk, or a file where a folder should be."""
     (tmp_path / "store").write_text("not a folder")
-    with serving({"big.pth": BIG}) as server:
-        with pytest.raises(ModelLoadError, match="--weights-path"):
-            bring(file_entry(server), tmp_path / "store")
+    refused = pytest.raises(ModelLoadError, match="--weights-path")
+    with serving({"big.pth": BIG}) as server, refused:
+        bring(file_entry(server), tmp_path / "store")
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
