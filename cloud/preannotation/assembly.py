@@ -5,12 +5,15 @@ from pathlib import Path
 
 from cloud.preannotation.closed_set import ClosedSetDrafter
 from cloud.preannotation.confidence import IDENTITY, Calibration, read_calibration
+from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.drafting import Drafter
 from cloud.preannotation.mask_proposals import proposer_from
 from cloud.preannotation.ontology import Ontology, ontology_of, read_ontology
 from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_from
 from cloud.preannotation.preannotator import Preannotator
+from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.semantic_labels import labeler_from
+from cloud.preannotation.text_prompts import text_prompt_drafter
 from lifelong.drafting_config import PreannotationSection
 from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
@@ -94,7 +97,25 @@ def _open_vocabulary(section: PreannotationSection, label_map: LabelMap) -> Draf
     return OpenVocabularyDrafter(proposer, namer, ontology_from(section, label_map), label_map)
 
 
+def _text_prompts(section: PreannotationSection, label_map: LabelMap) -> Drafter:
+    device = chosen_device(section.device)
+    sam = promptable_from(
+        section.masks,
+        device=device,
+        precision=chosen_precision(section.precision, device),
+        weights_path=section.weights_path,
+    )
+    return text_prompt_drafter(
+        section.text_prompts,
+        sam,
+        label_map,
+        device=section.device,
+        weights_path=section.weights_path,
+    )
+
+
 DRAFTERS: dict[str, Callable[[PreannotationSection, LabelMap], Drafter]] = {
     "closed_set": _closed_set,
     "open_vocabulary": _open_vocabulary,
+    "text_prompts": _text_prompts,
 }

@@ -91,8 +91,15 @@ def read_calibration(path: Path) -> Calibration:
         told = json.loads(path.read_text(encoding="utf-8"))
         raw = tuple(float(x) for x in told["raw"])
         right = tuple(float(y) for y in told["right"])
-        rising = all(a <= b for curve in (raw, right) for a, b in zip(curve, curve[1:], strict=False))
-        if len(raw) != len(right) or len(raw) < 2 or not rising or not 0 <= right[0] <= right[-1] <= 1:
+        rising = all(
+            a <= b for curve in (raw, right) for a, b in zip(curve, curve[1:], strict=False)
+        )
+        if (
+            len(raw) != len(right)
+            or len(raw) < 2
+            or not rising
+            or not 0 <= right[0] <= right[-1] <= 1
+        ):
             raise ValueError("raw and right must be equally long and rise within 0 .. 1")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -2,10 +2,34 @@
 
 import torch
 
+from lifelong.errors import ConfigError
+
 
 def chosen_device(device: str) -> str:
-    """`auto` is a GPU where there is one; anything else is taken as torch takes it."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    """`auto` is a GPU where there is one; anything else is taken as torch takes it.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind, number = torch.device(device).type, torch.device(device).index or 0
+    except RuntimeError as error:
+        raise ConfigError(
+            f"preannotation.device: {device!r} is no device; say auto, cpu, cuda or cuda:1"
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"preannotation.device: {device}, but there is no GPU here that torch can use; "
+            "say auto or cpu"
+        )
+    if kind == "cuda" and number >= torch.cuda.device_count():
+        raise ConfigError(
+            f"preannotation.device: {device}, but the GPUs here are cuda:0 to "
+            f"cuda:{torch.cuda.device_count() - 1}"
+        )
+    return device
 
 
 def chosen_precision(precision: str, device: str) -> str:

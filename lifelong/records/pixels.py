@@ -98,10 +98,27 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
                     f"{MAX_PIXELS} that are read; scale the image down"
                 )
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+            return _rgb(ImageOps.exif_transpose(picture), where)
     except _UNREADABLE as error:
         raise ImageError(f"{where}: not a readable image ({error})") from error
+
+
+def _rgb(picture: Image.Image, where: str) -> NDArray[np.uint8]:
+    """Any kind of pixels as RGB; what is transparent keeps its colour."""
+    if picture.mode.startswith("I"):
+        # Pillow cuts 16 bits off at 255: a grey picture would be white. The high byte is the
+        # picture; values that fit into one byte are taken as they are.
+        values = np.asarray(picture).astype(np.int64)
+        top = int(values.max(initial=0))
+        if values.min(initial=0) < 0 or top > 0xFFFF:
+            raise ImageError(
+                f"{where}: grey values from {values.min()} to {top}; expected 8 or 16 bits"
+            )
+        grey = (values >> 8 if top > 0xFF else values).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode == "F":
+        raise ImageError(f"{where}: pixels are fractions; save it with 8 or 16 bits")
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 
 def jpeg_from_image(image: NDArray[np.uint8], quality: int = 95) -> bytes:

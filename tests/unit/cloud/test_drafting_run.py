@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -225,11 +226,11 @@ def test_drafts_of_another_folder_are_not_painted_over(drafted, tmp_path):
 
 
 def a_report(**changes):
-    values = {
-        "pictures": 10, "settings": "", "drafted": 10, "failures": [],
-        "erased_classes": Counter(), "unknown_names": Counter(), "warnings": [],
-    }  # fmt: skip
-    return RunReport(**(values | changes))
+    report = RunReport(
+        pictures=10, settings="", drafted=10, failures=[], erased_classes=Counter(),
+        unknown_names=Counter(), warnings=[],
+    )  # fmt: skip
+    return replace(report, **changes)
 
 
 def test_pre_12_many_empty_drafts_are_a_loud_warning_that_names_the_cause():
