@@ -5,12 +5,13 @@ python -m bench.masks --json [--model tiny|random_tiny|random_vit_b|…] [--heig
 
 Each of the two runs in a process of its own, so that its peak memory is its own. The settings are
 SSA's unless said otherwise. With `--precision bfloat16` ours computes so, and `mean_iou` says how
-far its masks are from the peer's. One JSON object: seconds, peak memory, whether both found the
-same masks.
+far its masks are from the peer's. One JSON object: seconds (by the clock, and of the CPU, which
+other work on the machine disturbs less), peak memory, whether both found the same masks.
 """
 
 import argparse
 import os
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -66,8 +67,8 @@ MODELS: dict[str, tuple[Callable[[], Sam], float]] = {
 }
 
 
-def peer(case: _Case) -> tuple[list[Runs], float]:
-    """Runs of segment-anything's masks, and the seconds without loading."""
+def peer(case: _Case) -> tuple[list[Runs], float, float]:
+    """Runs of segment-anything's masks; seconds, and CPU seconds, without loading."""
     sam, image, offset = _prepared(case)
     generator = SamAutomaticMaskGenerator(
         sam.to(case.device),
@@ -77,20 +78,24 @@ def peer(case: _Case) -> tuple[list[Runs], float]:
     )
     # segment-anything puts tensors into numpy arrays the way numpy 1 liked it.
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+    before = time.process_time()
     found, seconds = seconds_of(lambda: generator.generate(image))
-    return [tuple(one["segmentation"]["counts"]) for one in found], seconds
+    spent = time.process_time() - before
+    return [tuple(one["segmentation"]["counts"]) for one in found], seconds, spent
 
 
-def ours(case: _Case) -> tuple[list[Runs], float]:
-    """Runs of our masks, and the seconds without loading."""
+def ours(case: _Case) -> tuple[list[Runs], float, float]:
+    """Runs of our masks; seconds, and CPU seconds, without loading."""
     sam, image, offset = _prepared(case)
     model = SegmentAnythingModel(
         sam, name=case.model, device=case.device, stability_offset=offset, precision=case.precision
     )
     crops = 1 if case.device == "cpu" else 5
     proposer = GridProposer(model, case.settings, crop_batch=crops)
+    before = time.process_time()
     found, seconds = seconds_of(lambda: proposer.propose(image))
-    return [tuple(rle["counts"]) for rle in found.rles], seconds
+    spent = time.process_time() - before
+    return [tuple(rle["counts"]) for rle in found.rles], seconds, spent
 
 
 def _prepared(case: _Case) -> tuple[Sam, np.ndarray, float]:
@@ -119,12 +124,15 @@ def mean_best_iou(expected: list[Runs], found: list[Runs], height: int, width: i
 
 def compared(case: _Case) -> dict[str, object]:
     """Both, one after the other."""
-    (expected, peer_seconds), _, peer_peak = in_child(peer, case)
-    (found, our_seconds), _, our_peak = in_child(ours, case)
+    (expected, peer_seconds, peer_cpu), _, peer_peak = in_child(peer, case)
+    (found, our_seconds, our_cpu), _, our_peak = in_child(ours, case)
     return {
         "peer_seconds": round(peer_seconds, 2),
         "our_seconds": round(our_seconds, 2),
         "ratio": round(peer_seconds / our_seconds, 2),
+        "peer_cpu_seconds": round(peer_cpu, 2),
+        "our_cpu_seconds": round(our_cpu, 2),
+        "cpu_ratio": round(peer_cpu / our_cpu, 2),
         "equal": set(expected) == set(found),
         "mean_iou": round(mean_best_iou(expected, found, case.height, case.width), 4),
         "peer_peak_mib": round(peer_peak),

@@ -44,7 +44,7 @@ def masks(draw):
 
 
 @given(mask=masks(), min_area_px=st.integers(1, 40))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_pre_09_cleaning_equals_segment_anything_on_any_mask(mask, min_area_px):
     assert_cleaned_alike(mask, min_area_px)
 
@@ -85,7 +85,7 @@ def test_of_several_largest_islands_the_same_one_stays():
 
 
 @given(mask=masks(), x0=st.integers(0, 4), y0=st.integers(0, 4), more=st.integers(0, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_runs_of_a_part_are_those_of_the_whole_picture(mask, x0, y0, more):
     picture = np.pad(mask, ((y0, more), (x0, more)))
 

@@ -62,7 +62,7 @@ def test_every_key_of_the_grid_reaches_the_grid():
         if name in fields
     }
 
-    settings = settings_of(MasksSection(**changed))
+    settings = settings_of(MasksSection.model_validate(changed))
 
     assert {name: getattr(settings, name) for name in fields} == changed
 
