@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from cloud.weights_catalogue import CatalogueEntry, catalogue, entry_named
 from cloud.weights_check import Checked, check
@@ -46,13 +45,12 @@ def list_models(
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    table = Table(title=f"weights in {folder}")
-    for column in ("name", "what", "size", "licence", "here"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    typer.echo(f"weights in {folder}\n")
     for row in rows:
-        here = "yes" if row["present"] else "–"
-        table.add_row(row["name"], row["what"], row["size_text"], row["licence"], here)
-    Console().print(table)
+        here = "here" if row["present"] else "not here"
+        typer.echo(f"{row['name']}: {row['what']}, {row['size_text']}, {here}")
+        known = f"SHA-256 {row['sha256']}" if row["sha256"] else "no published SHA-256"
+        typer.echo(f"    {row['source']}\n    {known}; licence: {row['licence']}")
 
 
 @models_app.command("pull")

@@ -62,6 +62,9 @@ def preannotate(
     max_empty: Annotated[
         float, typer.Option(min=0, max=1, help="Share of drafts without a class that is no alarm.")
     ] = 0.2,
+    max_failed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share that may fail without exit code 1.")
+    ] = 0.0,
 ) -> None:
     """Draft masks for a folder of pictures, in Semantic Segment Anything's layout."""
     from cloud.drafting_run import DraftingRun, exit_code_of
@@ -93,7 +96,7 @@ def preannotate(
         f"{report.drafted} drafted, {report.skipped} were done, {len(report.failures)} failed "
         f"of {report.pictures}, {report.seconds:.0f} s -> {out}"
     )
-    sys.exit(exit_code_of(report))
+    sys.exit(exit_code_of(report, max_failed))
 
 
 def section_from(

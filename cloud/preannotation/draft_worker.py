@@ -32,6 +32,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # It tells each of its tries; the error that ends them says what to do.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         writer = _writer(json.loads(sys.stdin.readline()))
     except LifelongError as error:

@@ -233,6 +233,16 @@ def a_report(**changes):
     return replace(report, **changes)
 
 
+def test_a_share_of_failures_may_be_accepted():
+    """A pod whose pictures are broken would else be started for ever."""
+    report = a_report(drafted=8, failures=[Failure(image=i, error="broken") for i in "ab"])
+
+    assert exit_code_of(report) == 1
+    assert exit_code_of(report, 0.1) == 1
+    assert exit_code_of(report, 0.2) == 0
+    assert exit_code_of(replace(report, drafted=7), 1.0) == 1  # stopped before the end
+
+
 def test_pre_12_many_empty_drafts_are_a_loud_warning_that_names_the_cause():
     """PRE-12: words nobody mapped, prompts that found nothing, or classes that do not fit."""
     words = a_report(empty=3, unknown_names=Counter({"kiosk": 3, "drone": 1}))
