@@ -6,7 +6,7 @@ large one is seen whatever the order of work was. Pixels without a region are 25
 prompted a model (key points, anything with `is_positive`, the tools named in `PROMPTS`) is dropped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -25,6 +25,10 @@ from lifelong.errors import CorruptRecordError, LabelMapError, ShapeError
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 
 DraftMode = Literal["brush", "polygons"]
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1, pixels
+# How sure the draft is, 0 .. 1, of a class in a box, or of all of the class (None); None: unsaid.
+ScoreOf = Callable[[int, Box | None], float | None]
 
 
 class Region(TypedDict, total=False):
@@ -55,23 +59,25 @@ def regions_from_mask(
     label_map: LabelMap,
     *,
     mode: DraftMode,
-    scores: Mapping[int, float] | None = None,
+    score_of: ScoreOf = lambda class_id, box: None,
 ) -> list[Region]:
     """A mask as regions that `mask_from_regions` paints back to exactly this mask.
 
     Args:
         mask: (H, W), uint8, class ids; 255 becomes no region.
         mode: "brush": one region a class; "polygons": one a piece.
-        scores: class id -> how sure the draft is, 0 .. 1.
+        score_of: what becomes the score of each region.
 
     Raises:
         LabelMapError: a class id that is neither in the label map nor 255.
     """
     label_map.check(mask, "draft")
-    made = []
+    made: list[tuple[float | None, Region]] = []
     if mode == "brush":
         for class_id in np.unique(mask[mask != IGNORE_INDEX]).tolist():
-            made.append((class_id, brush_region(mask == class_id, label_map.names[class_id])))
+            region = brush_region(mask == class_id, label_map.names[class_id])
+            region["id"] = f"draft-{class_id}"
+            made.append((score_of(class_id, None), region))
     else:
         height, width = mask.shape
         for number, polygon in enumerate(polygons_from_mask(mask)):
@@ -80,12 +86,15 @@ def regions_from_mask(
             region["id"] = f"draft-{polygon.class_id}-{number}"
             points = [list(point) for point in polygon.points]
             region["value"] = {"points": points, "closed": True, "polygonlabels": [name]}
-            made.append((polygon.class_id, region))
-    for class_id, region in made:
-        if mode == "brush":
-            region["id"] = f"draft-{class_id}"
-        if scores and class_id in scores:
-            region["score"] = round(scores[class_id], 4)
+            x, y = zip(*polygon.points, strict=True)
+            in_pixels = (
+                min(x) * width / 100, min(y) * height / 100,
+                max(x) * width / 100, max(y) * height / 100,
+            )  # fmt: skip
+            made.append((score_of(polygon.class_id, in_pixels), region))
+    for score, region in made:
+        if score is not None:
+            region["score"] = round(score, 4)
     return [region for _, region in made]
 
 

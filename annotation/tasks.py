@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation.labeling_config import IMAGE
-from annotation.regions import DraftMode, mask_from_regions, painted_regions, regions_from_mask
+from annotation.regions import (
+    Box,
+    DraftMode,
+    ScoreOf,
+    mask_from_regions,
+    painted_regions,
+    regions_from_mask,
+)
 from annotation.studio_tasks import StudioAnnotation, StudioTask
 from annotation.task_fields import ROUND, SAMPLE
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import LabelMap
-from lifelong.records.samples import PreAnnotation
+from lifelong.records.samples import PreAnnotation, RegionScore
 
 
 def model_version_of(round_number: int) -> str:
@@ -44,7 +51,7 @@ def task_json(
         raise ShapeError(
             f"{draft.mask_key}: {mask.shape} pixels, its record says {(draft.height, draft.width)}"
         )
-    regions = regions_from_mask(mask, label_map, mode=mode, scores=_class_scores(draft))
+    regions = regions_from_mask(mask, label_map, mode=mode, score_of=_score_of(draft))
     return {
         "data": {
             IMAGE: image_url,
@@ -94,11 +101,27 @@ def _told_of_erased(draft: PreAnnotation) -> dict[str, str]:
     return {"erased_classes": ", ".join(draft.erased_classes)}
 
 
-def _class_scores(draft: PreAnnotation) -> dict[int, float]:
-    """Mean score of each class's regions, by their area."""
-    area: dict[int, int] = {}
-    total: dict[int, float] = {}
+def _score_of(draft: PreAnnotation) -> ScoreOf:
+    """A polygon is as sure as the smallest piece of its class that it lies in; a brush region is
+    as sure as its class's pieces are on average, by area."""
+    pieces: dict[int, list[RegionScore]] = {}
     for region in draft.regions:
-        area[region.class_id] = area.get(region.class_id, 0) + region.area
-        total[region.class_id] = total.get(region.class_id, 0.0) + region.score * region.area
-    return {class_id: total[class_id] / area[class_id] for class_id in area if area[class_id]}
+        pieces.setdefault(region.class_id, []).append(region)
+
+    def score_of(class_id: int, box: Box | None) -> float | None:
+        of_class = pieces.get(class_id, [])
+        if not of_class:
+            return None
+        around = [piece for piece in of_class if box is not None and _lies_in(box, piece.box)]
+        if around:
+            return min(around, key=lambda piece: piece.area).score
+        area = sum(piece.area for piece in of_class)
+        return sum(piece.score * piece.area for piece in of_class) / max(area, 1)
+
+    return score_of
+
+
+def _lies_in(inner: Box, outer: tuple[int, int, int, int]) -> bool:
+    x0, y0, x1, y1 = outer
+    # A polygon runs around pixels, at most one pixel outside the inclusive box.
+    return x0 - 1 <= inner[0] and y0 - 1 <= inner[1] and inner[2] <= x1 + 2 and inner[3] <= y1 + 2

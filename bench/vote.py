@@ -49,7 +49,7 @@ def street(
     speckle = cv2.resize(rng.integers(0, 100, (height // 8, width // 8), dtype=np.uint8),
                          (width, height), interpolation=cv2.INTER_NEAREST)  # fmt: skip
     class_ids[speckle < 3] = rng.integers(0, 19)
-    masks = []
+    masks: list[NDArray[np.bool_]] = []
     while len(masks) < count:
         radius = float(np.exp(rng.uniform(np.log(8), np.log(height / 2.5))))
         centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
@@ -63,7 +63,7 @@ def street(
         if rng.random() < 0.3:
             cv2.circle(mask, centre.astype(int).tolist(), max(1, int(radius / 4)), 0, -1)
         if mask.any():
-            masks.append(mask.astype(bool))
+            masks.append(mask.astype(np.bool_))
     return masks, class_ids
 
 

@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import UNFINISHED
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -108,7 +111,7 @@ def _as_seen_by_file_systems(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def share_of(pictures: Sequence[RawPicture], shard: Shard) -> tuple[RawPicture, ...]:
+def share_of(pictures: Sequence[T], shard: Shard) -> tuple[T, ...]:
     """Every count-th picture: shares differ by one picture at most, and none is empty while
     there are as many pictures as shares."""
     return tuple(pictures[shard.index :: shard.count])

@@ -53,7 +53,9 @@ def test_cnv_02_camvid_comes_back_exactly(mode: Any) -> None:
 
 def test_brush_drafts_have_one_region_a_class_and_carry_its_score() -> None:
     mask = np.array([[0, 2, 0, 255]], dtype=np.uint8)
-    first, second = regions_from_mask(mask, SMALL_MAP, mode="brush", scores={2: 0.75})
+    first, second = regions_from_mask(
+        mask, SMALL_MAP, mode="brush", score_of=lambda c, box: {2: 0.75}.get(c)
+    )
     assert (first["id"], second["id"]) == ("draft-0", "draft-2")
     assert "score" not in first
     assert second["score"] == 0.75

@@ -38,6 +38,37 @@ def test_ann_02_a_task_carries_our_ids_the_attributes_and_the_draft() -> None:
     assert scores == {"draft-0": None, "draft-1": 0.6, "draft-2": None}
 
 
+def test_pre_14_each_polygon_is_as_sure_as_its_piece() -> None:
+    """PRE-14: two pieces of one class, one sure, one not; Label Studio gets each score."""
+    mask = np.zeros((20, 30), dtype=np.uint8)
+    mask[2:8, 2:8] = 1
+    mask[10:18, 12:28] = 1
+    draft = a_pre_annotation(
+        3,
+        height=20,
+        width=30,
+        regions=(
+            RegionScore(class_id=0, area=436, box=(0, 0, 29, 19), score=0.97),
+            RegionScore(class_id=1, area=128, box=(12, 10, 27, 17), score=0.9),
+            RegionScore(class_id=1, area=36, box=(2, 2, 7, 7), score=0.2),
+        ),
+    )
+    body = task_json(draft, mask, image_url="", label_map=SMALL_MAP, mode="polygons")
+    found = [
+        (region["value"]["polygonlabels"][0], region["score"])
+        for region in body["predictions"][0]["result"]  # type: ignore[index]
+    ]
+    background, thing = SMALL_MAP.names[0], SMALL_MAP.names[1]
+    assert sorted(found) == sorted([(background, 0.97), (thing, 0.9), (thing, 0.2)])
+
+
+def test_pre_16_the_annotator_is_told_what_the_draft_lost() -> None:
+    """PRE-16: classes that were seen and are nowhere in the draft."""
+    draft = a_pre_annotation(3, erased_classes=("pole", "traffic sign"))
+    body = task_json(draft, a_mask(3), image_url="", label_map=SMALL_MAP, mode="brush")
+    assert body["meta"]["erased_classes"] == "pole, traffic sign"  # type: ignore[index]
+
+
 def test_a_draft_of_another_size_or_label_map_is_refused() -> None:
     draft = a_pre_annotation(3)
     with pytest.raises(ShapeError, match=draft.mask_key):
