@@ -29,6 +29,12 @@ lint: .venv/installed ## style, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
+bench: .venv/installed ## our parts beside their peers; hours in full, see docs/drafts.md for single ones
+	.venv/bin/python -m bench.vote --json
+	.venv/bin/python -m bench.engine --json
+	.venv/bin/python -m bench.masks --json
+	.venv/bin/python -m bench.drafts --json
+
 scenes: .venv/installed ## draw the sheet of scenes of the docs anew
 	.venv/bin/python -m tools.scene_sheet
 

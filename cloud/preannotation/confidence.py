@@ -30,7 +30,8 @@ class Calibration:
 
     def applied(self, raw: NDArray[np.floating]) -> NDArray[np.float32]:
         """Raw scores of any shape to calibrated ones of that shape."""
-        return np.interp(raw, self.raw, self.right).astype(np.float32)
+        calibrated: NDArray[np.float32] = np.interp(raw, self.raw, self.right).astype(np.float32)
+        return calibrated
 
 
 IDENTITY = Calibration(raw=(0.0, 1.0), right=(0.0, 1.0), fitted_on="nothing: raw scores")
