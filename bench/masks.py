@@ -90,8 +90,13 @@ def ours(case: _Case) -> tuple[list[Runs], float, float]:
     model = SegmentAnythingModel(
         sam, name=case.model, device=case.device, stability_offset=offset, precision=case.precision
     )
-    crops = 1 if case.device == "cpu" else 5
-    proposer = GridProposer(model, case.settings, crop_batch=crops)
+    on_cpu = case.device == "cpu"
+    proposer = GridProposer(
+        model,
+        case.settings,
+        crop_batch=1 if on_cpu else 5,
+        workers=case.threads if on_cpu else 1,
+    )
     before = time.process_time()
     found, seconds = seconds_of(lambda: proposer.propose(image))
     spent = time.process_time() - before

@@ -6,7 +6,8 @@ at a time, and of each only its runs are kept.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
@@ -95,11 +96,16 @@ class _Found:
 class GridProposer:
     """A grid of clicks, one at a time, and three masks for each; see `MaskProposer`."""
 
-    def __init__(self, model: PromptableModel, settings: GridSettings, *, crop_batch: int) -> None:
+    def __init__(
+        self, model: PromptableModel, settings: GridSettings, *, crop_batch: int, workers: int = 1
+    ) -> None:
         """Args:
         crop_batch: crops that go through the image encoder at once.
+        workers: batches of clicks that are answered at once, each on one core of the CPU; 1 on a
+            GPU, which one batch fills. Memory grows with them.
         """
         self.name = model.name
+        self._workers = workers
         self._model, self._settings, self._crop_batch = model, settings, crop_batch
 
     @torch.no_grad()
@@ -124,9 +130,12 @@ class GridProposer:
         points = torch.from_numpy(grid_of(crop.layer, self._settings) * scale)
         at_once = self._settings.points_per_batch
         batches = [points[first : first + at_once] for first in range(0, len(points), at_once)]
-        found = _joined(
-            [part for batch in batches for part in self._answers(batch, crop, embedding, picture)]
+        answers = on_one_core_each(
+            lambda batch: _joined(list(self._answers(batch, crop, embedding, picture))),
+            batches,
+            workers=self._workers,
         )
+        found = _joined(answers)
         if not found.rles:
             return found
         keep = batched_nms(
@@ -234,6 +243,25 @@ class GridProposer:
             points=found.points,
             crop_boxes=found.crop_boxes,
         ).at(keep)
+
+
+def on_one_core_each(
+    call: Callable[[Tensor], _Found], batches: list[Tensor], *, workers: int
+) -> list[_Found]:
+    """What `call` answers to each batch, in order; several batches at once.
+
+    Left to itself, torch cuts every single operation into a piece for each core, and waits for
+    the slowest. Most operations of a mask decoder are too small for that.
+    """
+    if workers == 1 or len(batches) == 1:
+        return [call(batch) for batch in batches]
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(call, batches))
+    finally:
+        # What one thread is told, torch tells every thread that is started later.
+        torch.set_num_threads(threads)
 
 
 def crops_of(height: int, width: int, settings: GridSettings) -> list[Crop]:

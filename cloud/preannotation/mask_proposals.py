@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cloud.preannotation.devices import chosen_device, chosen_precision
@@ -55,8 +56,10 @@ def _grid(masks: MasksSection, place: _Place) -> MaskProposer:
         precision=place.precision,
         weights_path=place.weights_path,
     )
-    crops = 1 if place.device == "cpu" else _CROPS_AT_ONCE_ON_A_GPU
-    return GridProposer(model, settings_of(masks), crop_batch=crops)
+    if place.device == "cpu":
+        workers = torch.get_num_threads()
+        return GridProposer(model, settings_of(masks), crop_batch=1, workers=workers)
+    return GridProposer(model, settings_of(masks), crop_batch=_CROPS_AT_ONCE_ON_A_GPU)
 
 
 PROPOSERS: dict[str, Callable[[MasksSection, _Place], MaskProposer]] = {

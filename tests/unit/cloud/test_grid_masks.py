@@ -248,6 +248,27 @@ def test_pre_19_crops_that_are_encoded_together_find_the_same(tiny):
         assert (a & b).sum() / (a | b).sum() > 0.99
 
 
+def test_pre_10_batches_answered_at_once_find_the_same_in_the_same_order(tiny):
+    """PRE-10: however many cores there are; and torch has as many threads as before."""
+    image = draw_scene(12, "clear", 96, 144).image
+    settings = replace(SETTINGS, points_per_batch=6)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        model = SegmentAnythingModel(tiny, name="tiny", device="cpu", stability_offset=0.25)
+        one, three = (
+            GridProposer(model, settings, crop_batch=1, workers=workers).propose(image)
+            for workers in (1, 3)
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+    assert len(one) > 0
+    assert one.points.tolist() == three.points.tolist()
+    assert one.predicted_iou.tolist() == pytest.approx(three.predicted_iou.tolist(), abs=1e-5)
+
+
 @pytest.mark.parametrize("size", [(1024, 2048), (333, 517), (40, 30)])
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_crops_are_those_of_segment_anything(size, layers):
