@@ -57,13 +57,13 @@ def _random(build: Callable[[], Sam], seed: int) -> Sam:
     return sam
 
 
-# Weights, and the offset that suits the size of their logits.
+# Weights, and the offset that suits the size of their logits: those of random weights are tiny.
 MODELS: dict[str, tuple[Callable[[], Sam], float]] = {
     "tiny": (load_tiny_sam, TINY_STABILITY_OFFSET),
-    "random_tiny": (lambda: _random(build_tiny_sam, 0), 0.01),
-    "random_vit_b": (lambda: _random(sam_model_registry["vit_b"], 0), 0.01),
-    "random_vit_l": (lambda: _random(sam_model_registry["vit_l"], 0), 0.01),
-    "random_vit_h": (lambda: _random(sam_model_registry["vit_h"], 0), 0.01),
+    "random_tiny": (lambda: _random(build_tiny_sam, 0), 0.0003),
+    "random_vit_b": (lambda: _random(sam_model_registry["vit_b"], 0), 0.0003),
+    "random_vit_l": (lambda: _random(sam_model_registry["vit_l"], 0), 0.0003),
+    "random_vit_h": (lambda: _random(sam_model_registry["vit_h"], 0), 0.0003),
 }
 
 
