@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,17 +179,13 @@ def _told(code: int) -> str:
 
 def _say(process: "subprocess.Popen[str]", value: dict[str, Any]) -> None:
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it has just died; the end of its answers says so
         process.stdin.write(json.dumps(value) + "\n")
         process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has just died; the end of its answers says so
 
 
 def _close_pipes(process: "subprocess.Popen[str]") -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            try:
+            with suppress(BrokenPipeError):  # what was not read any more
                 pipe.close()
-            except BrokenPipeError:
-                pass  # what was not read any more

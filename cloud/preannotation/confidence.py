@@ -8,6 +8,7 @@ share of pixels that such regions get right.
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,7 @@ def read_calibration(path: Path) -> Calibration:
         told = json.loads(path.read_text(encoding="utf-8"))
         raw = tuple(float(x) for x in told["raw"])
         right = tuple(float(y) for y in told["right"])
-        rising = all(
-            a <= b for curve in (raw, right) for a, b in zip(curve, curve[1:], strict=False)
-        )
+        rising = all(a <= b for curve in (raw, right) for a, b in pairwise(curve))
         if (
             len(raw) != len(right)
             or len(raw) < 2

@@ -32,7 +32,7 @@ def loaded(model: str, what: str, load: Callable[[], _T]) -> _T:
         advice = (
             "check that the folder holds config.json, weights and the processor's files"
             if local
-            else f"without network, fetch it first: `cornerloop models pull {model}`, or name a folder"
+            else f"without network, first `cornerloop models pull {model}`, or name a folder"
         )
         raise ModelLoadError(
             f"{model}: expected a folder or hub id of {what} ({first}); {advice}"
