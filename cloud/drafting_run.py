@@ -73,9 +73,7 @@ class DraftingRun:
             ConfigError: no pictures, or the data set cannot be written.
             ModelLoadError: the models cannot be loaded.
         """
-        pictures = share_of(
-            raw_pictures(self._folder, without=self._dataset / "ssa_output"), self._shard
-        )
+        pictures = share_of(raw_pictures(self._folder, without=self._own_folder()), self._shard)
         report = RunReport(
             pictures=len(pictures),
             settings=settings_digest(self._section, self._label_map),
@@ -94,6 +92,8 @@ class DraftingRun:
 
         todo = []
         for picture in pictures:
+            if self._stopping:
+                break
             if self._resume and self._is_done(picture, report):
                 progress(report, self._workers)
             else:
@@ -133,7 +133,16 @@ class DraftingRun:
             }
 
         with DraftWorkers(number, setup) as self._pool:
-            self._pool.draft(todo, finished)
+            # A stop from now on reaches the workers; one from before only left its mark.
+            if not self._stopping:
+                self._pool.draft(todo, finished)
+
+    def _own_folder(self) -> Path:
+        """What lies in the folder of pictures and is ours: a data set in it, or its drafts."""
+        folder, dataset = self._folder.resolve(), self._dataset.resolve()
+        if dataset != folder and dataset.is_relative_to(folder):
+            return self._folder / dataset.relative_to(folder)
+        return self._dataset / "ssa_output"
 
     def _is_done(self, picture: RawPicture, report: RunReport) -> bool:
         try:
@@ -171,6 +180,8 @@ class DraftingRun:
         if self._folder.resolve() == raw.resolve():
             return
         for picture in pictures:
+            if self._stopping:
+                return
             try:
                 _linked(picture.path, raw / picture.name)
             except OSError as error:
@@ -230,8 +241,14 @@ def warnings_of(
 
 
 def _likely_cause(report: RunReport, section: PreannotationSection) -> str:
-    if report.unknown_names:
-        most = ", ".join(repr(name) for name, _ in report.unknown_names.most_common(5))
+    most = ", ".join(repr(name) for name, _ in report.unknown_names.most_common(5))
+    if most and section.method == "text_prompts":
+        return (
+            f"Likely cause: words of several prompts ran together ({most}); raise "
+            f"preannotation.text_prompts.text_threshold ({section.text_prompts.text_threshold}), "
+            "or ask for less in one run"
+        )
+    if most:
         return (
             f"Likely cause: the ontology knows no class for what was found ({most}); add these "
             "words to the file that `preannotation.ontology` names"

@@ -11,12 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.config import Config, load_config, load_label_map
-from lifelong.drafting_config import PreannotationSection
+from lifelong.drafting_config import SSA_MASKS, PreannotationSection
 from lifelong.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 _TELL_EVERY_S = 30.0  # where there is no terminal to draw a bar on
+_METHODS = {
+    "open_vocabulary": "named in words (--open-vocabulary)",
+    "text_prompts": "looked for by words (--text)",
+}
 
 
 def preannotate(
@@ -115,12 +119,7 @@ def section_from(
     if ssa_compat:
         told["ssa_compat"] = True
         told["vote"] |= {"weights": "majority", "erased_classes": "flag"}
-        told["masks"] |= {
-            "points_per_side": 64, "points_per_batch": 64, "pred_iou_thresh": 0.86,
-            "stability_score_thresh": 0.92, "box_nms_thresh": 0.7, "crop_n_layers": 1,
-            "crop_nms_thresh": 0.7, "crop_overlap_ratio": 512 / 1500,
-            "crop_n_points_downscale_factor": 2, "min_mask_region_area": 100,
-        }  # fmt: skip
+        told["masks"] |= SSA_MASKS.model_dump(exclude={"type", "model", "checkpoint"})
     if masks is not None:
         kind, _, model = masks.partition(":")
         told["masks"] |= {"type": kind, "model": model or None, "checkpoint": None}
@@ -140,6 +139,11 @@ def section_from(
         told["ontology"] = ontology
     if device is not None:
         told["device"] = device
+    if told["ssa_compat"] and told["method"] != "closed_set":
+        raise ConfigError(
+            "--ssa-compat compares closed-set drafts with those of SSA's main_ssa.py; leave it "
+            f"out, and preannotation.ssa_compat too, where drafts are {_METHODS[told['method']]}"
+        )
     return section_of(told)
 
 

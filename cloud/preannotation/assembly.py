@@ -7,6 +7,7 @@ from cloud.preannotation.closed_set import ClosedSetDrafter
 from cloud.preannotation.confidence import IDENTITY, Calibration, read_calibration
 from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.drafting import Drafter
+from cloud.preannotation.hub import from_here_or_hub
 from cloud.preannotation.mask_proposals import proposer_from
 from cloud.preannotation.ontology import Ontology, ontology_of, read_ontology
 from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_from
@@ -24,14 +25,15 @@ CALIBRATIONS = Path(__file__).parent / "weights"
 
 
 def drafter_from(section: PreannotationSection, label_map: LabelMap) -> Drafter:
-    """The drafter a configuration names, with its weights loaded.
+    """The drafter a configuration names, with its weights loaded: those that are on this machine
+    without any question to the hub.
 
     Raises:
         ConfigError: a name needs a path that is not given, or a file says something it must not.
         ModelLoadError: weights that cannot be loaded; says what was expected.
         LabelMapError: a model whose classes the label map does not have.
     """
-    return DRAFTERS[section.method](section, label_map)
+    return from_here_or_hub(lambda: DRAFTERS[section.method](section, label_map))
 
 
 def preannotator_from(

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import cv2
 import torch
+from huggingface_hub.utils.tqdm import enable_progress_bars
+from transformers.utils.logging import disable_progress_bar
 
 from cloud.preannotation.assembly import drafter_from
 from cloud.preannotation.draft_writer import DraftWriter
@@ -34,6 +36,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # It tells each of its tries; the error that ends them says what to do.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # A bar for every model that is loaded, of every worker; of downloads they are welcome.
+    disable_progress_bar()
+    enable_progress_bars()
     try:
         writer = _writer(json.loads(sys.stdin.readline()))
     except LifelongError as error:

@@ -45,7 +45,8 @@ class DraftWriter:
             data = picture.path.read_bytes()
         except OSError as error:
             raise ImageError(f"{picture.name}: cannot be read ({error.strerror})") from error
-        image = image_from_bytes(data, picture.name)
+        # A copy that may be written to: torch warns of others.
+        image = image_from_bytes(data, picture.name).copy()
         draft = self._drafter.draft(image)
         target = draft_path(self._dataset, picture.draft, ".json")
         target.parent.mkdir(parents=True, exist_ok=True)
