@@ -33,6 +33,16 @@ class MasksSection(Section):
     min_mask_region_area: Count = 30
 
 
+# What SSA's closed-set script sets (main_ssa.py): five crops and 8,192 clicks a picture.
+SSA_MASKS = MasksSection(
+    points_per_side=64,
+    pred_iou_thresh=0.86,
+    stability_score_thresh=0.92,
+    crop_n_layers=1,
+    min_mask_region_area=100,
+)
+
+
 class SemanticSection(Section):
     """Classes for drafts."""
 

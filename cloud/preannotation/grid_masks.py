@@ -27,6 +27,7 @@ from cloud.preannotation.region_masks import (
     rle_from_part,
 )
 from cloud.preannotation.sam.promptable import Embedding, PromptableModel, Prompts
+from lifelong.drafting_config import SSA_MASKS, MasksSection
 
 # Masks of the picture's size that are looked at together: few enough to stay in reach of a CPU's
 # caches, and as many as segment-anything enlarges for a click.
@@ -35,31 +36,42 @@ _BYTES_ON_A_GPU = 256 * 2**20
 _EDGE_PX = 20.0  # a mask this near to its crop's edge is cut off by it
 
 
+_DEFAULTS = MasksSection()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridSettings:
     """How SAM is asked for everything; names and meaning as in SamAutomaticMaskGenerator."""
 
-    points_per_side: int = 16
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.7
-    stability_score_thresh: float = 0.8
-    box_nms_thresh: float = 0.7
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 2
-    min_mask_region_area: int = 30
+    points_per_side: int = _DEFAULTS.points_per_side
+    points_per_batch: int = _DEFAULTS.points_per_batch
+    pred_iou_thresh: float = _DEFAULTS.pred_iou_thresh
+    stability_score_thresh: float = _DEFAULTS.stability_score_thresh
+    box_nms_thresh: float = _DEFAULTS.box_nms_thresh
+    crop_n_layers: int = _DEFAULTS.crop_n_layers
+    crop_nms_thresh: float = _DEFAULTS.crop_nms_thresh
+    crop_overlap_ratio: float = _DEFAULTS.crop_overlap_ratio
+    crop_n_points_downscale_factor: int = _DEFAULTS.crop_n_points_downscale_factor
+    min_mask_region_area: int = _DEFAULTS.min_mask_region_area
 
 
-# What SSA's closed-set script sets (main_ssa.py): five crops and 8,192 prompts a picture.
-SSA_SETTINGS = GridSettings(
-    points_per_side=64,
-    pred_iou_thresh=0.86,
-    stability_score_thresh=0.92,
-    crop_n_layers=1,
-    crop_n_points_downscale_factor=2,
-    min_mask_region_area=100,
-)
+def settings_of(masks: MasksSection) -> GridSettings:
+    """The grid a configuration asks for."""
+    return GridSettings(
+        points_per_side=masks.points_per_side,
+        points_per_batch=masks.points_per_batch,
+        pred_iou_thresh=masks.pred_iou_thresh,
+        stability_score_thresh=masks.stability_score_thresh,
+        box_nms_thresh=masks.box_nms_thresh,
+        crop_n_layers=masks.crop_n_layers,
+        crop_nms_thresh=masks.crop_nms_thresh,
+        crop_overlap_ratio=masks.crop_overlap_ratio,
+        crop_n_points_downscale_factor=masks.crop_n_points_downscale_factor,
+        min_mask_region_area=masks.min_mask_region_area,
+    )
+
+
+SSA_SETTINGS = settings_of(SSA_MASKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

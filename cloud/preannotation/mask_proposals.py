@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cloud.preannotation.devices import chosen_device, chosen_precision
-from cloud.preannotation.grid_masks import GridProposer, GridSettings
+from cloud.preannotation.grid_masks import GridProposer, settings_of
 from cloud.preannotation.region_masks import MaskProposals, no_proposals
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.superpixels import SuperpixelProposer
@@ -71,22 +71,6 @@ PROPOSERS: dict[str, Callable[[MasksSection, _Place], MaskProposer]] = {
     "superpixels": lambda masks, place: SuperpixelProposer(),
     "none": lambda masks, place: NoProposer(),
 }
-
-
-def settings_of(masks: MasksSection) -> GridSettings:
-    """The grid a configuration asks for."""
-    return GridSettings(
-        points_per_side=masks.points_per_side,
-        points_per_batch=masks.points_per_batch,
-        pred_iou_thresh=masks.pred_iou_thresh,
-        stability_score_thresh=masks.stability_score_thresh,
-        box_nms_thresh=masks.box_nms_thresh,
-        crop_n_layers=masks.crop_n_layers,
-        crop_nms_thresh=masks.crop_nms_thresh,
-        crop_overlap_ratio=masks.crop_overlap_ratio,
-        crop_n_points_downscale_factor=masks.crop_n_points_downscale_factor,
-        min_mask_region_area=masks.min_mask_region_area,
-    )
 
 
 def proposer_from(

@@ -185,7 +185,7 @@ class OpenVocabularyDrafter:
             class_id=class_id,
             class_name=named.class_name,
             class_proposals=named.class_proposals,
-            score=float(share * iou * stability * probability),
+            score=min(1.0, float(share * iou * stability * probability)),
             predicted_iou=float(iou),
             stability=float(stability),
             vote_share=share,

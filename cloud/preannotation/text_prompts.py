@@ -97,7 +97,7 @@ class TextPromptDrafter:
             class_id=None if prompt is None else self._classes[prompt],
             class_name=phrase,
             class_proposals=tuple(name for name in (phrase, *others) if name is not None),
-            score=float(found.scores[number]) * iou * stability,
+            score=min(1.0, float(found.scores[number]) * iou * stability),
             predicted_iou=iou,
             stability=stability,
         )

@@ -30,7 +30,7 @@ class Prompts:
     Coordinates are pixels of the picture, origin top-left, x before y, and may be fractions.
     """
 
-    points: Tensor | None = None  # (N, P, 2) float32, x and y
+    points: Tensor | None = None  # (N, P, 2) float32 or float64, x and y
     point_labels: Tensor | None = None  # (N, P) int64: 1 on the thing, 0 not on it
     boxes: Tensor | None = None  # (N, 4) float32: x0, y0, x1, y1
     low_res_masks: Tensor | None = None  # (N, 1, h, w) float32 logits of an earlier answer
@@ -39,7 +39,7 @@ class Prompts:
 class Answers(Protocol):
     """K masks for each of N prompts, of which the low-resolution logits are made on request."""
 
-    predicted_iou: Tensor  # (N, K) float32, the model's own guess of each mask's quality
+    predicted_iou: Tensor  # (N, K) float32, the model's own guess; may be a little over 1
 
     def low_res(self, wanted: Tensor) -> Tensor:
         """(M, h, w) float32 logits of the masks where `wanted` (N, K) is true, row by row."""

@@ -18,6 +18,7 @@ from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from cloud.preannotation.sam.lean_attention import make_lean
 from cloud.preannotation.sam.promptable import Answers, Embedding, Prompts
 from cloud.preannotation.sam.prompts import checked_picture, prompt_count
 
@@ -38,6 +39,7 @@ class SegmentAnythingModel:
         """
         self.name = name
         self.stability_offset = stability_offset
+        make_lean(sam.image_encoder)
         self._sam = sam.to(device).eval()
         self._device = torch.device(device)
         self._half = precision == "bfloat16"

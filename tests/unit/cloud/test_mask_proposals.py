@@ -8,8 +8,8 @@ from segment_anything import sam_model_registry
 
 from cloud.demo.scenes import draw_scene
 from cloud.preannotation.devices import chosen_precision
-from cloud.preannotation.grid_masks import GridSettings
-from cloud.preannotation.mask_proposals import PROPOSERS, proposer_from, settings_of
+from cloud.preannotation.grid_masks import GridSettings, settings_of
+from cloud.preannotation.mask_proposals import PROPOSERS, proposer_from
 from cloud.preannotation.region_masks import mask_from_rle
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import TinyImageEncoder, load_tiny_sam
