@@ -90,6 +90,8 @@ def preannotate(
         signal.signal(number, lambda *_: run.stop())
     with _Told() as told:
         report = run.run(told.progress)
+    if report.done < report.pictures:
+        typer.echo("stopped before the end; the same command goes on from here", err=True)
     for failure in report.failures[:10]:
         typer.echo(f"failed: {failure.error}", err=True)
     if len(report.failures) > 10:
@@ -158,7 +160,10 @@ def section_of(told: dict[str, Any]) -> PreannotationSection:
     try:
         return PreannotationSection.model_validate(told)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
+            for e in error.errors()
+        ]
         raise ConfigError("preannotate: " + "; ".join(lines)) from error
 
 

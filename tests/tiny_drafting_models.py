@@ -5,6 +5,7 @@ configuration of drafts may name. What they answer means nothing, how they are c
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from transformers import (
 )
 
 from bench.engine_models import BLIP_WORDS, tiny_clip_tokenizer
+from cloud.preannotation.naming.english import PREPOSITIONS
 from cloud.preannotation.sam.mobile import build_mobile_sam
 
 # Names as the 150 of ADE20K are written; a rug and a kitchen island mean no class of Cityscapes.
@@ -39,6 +41,18 @@ ADE_NAMES = (
     "rug, carpet, carpeting",
     "kitchen island",
 )
+
+
+def save_wordless_captioner(blip: Path, folder: Path) -> Path:
+    """A captioner of `bench.engine_models` whose words are no things: "under of the through"."""
+    shutil.copytree(blip, folder)
+    path = folder / "tokenizer.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    words = iter(sorted(word for word in PREPOSITIONS if word.isalpha()))
+    vocabulary = told["model"]["vocab"].items()
+    told["model"]["vocab"] = {w if w.startswith("[") else next(words): n for w, n in vocabulary}
+    path.write_text(json.dumps(told), encoding="utf-8")
+    return folder
 
 
 def save_segformer(folder: Path, names: Sequence[str] = ADE_NAMES, *, seed: int = 0) -> Path:
