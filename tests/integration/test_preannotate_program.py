@@ -150,8 +150,9 @@ def _check_names(dataset, ontology):
 def _through_label_studio(mask, mode):
     draft = a_pre_annotation(height=mask.shape[0], width=mask.shape[1], regions=())
     task = task_json(draft, mask, image_url="/1.png", label_map=CITYSCAPES, mode=mode)
-    submitted = {"id": 5, "completed_by": 1, "result": task["predictions"][0]["result"]}
-    export = json.dumps([{"id": 1, "data": task["data"], "annotations": [submitted]}])
+    told = json.loads(json.dumps(task))
+    submitted = {"id": 5, "completed_by": 1, "result": told["predictions"][0]["result"]}
+    export = json.dumps([{"id": 1, "data": told["data"], "annotations": [submitted]}])
     (read,) = tasks_from_export(export.encode(), "export")
     return mask_of_task(read, CITYSCAPES, size=mask.shape)
 
@@ -242,8 +243,8 @@ def test_pre_08_any_semantic_branch_drafts(at, tmp_path):
         assert np.array_equal(mask[clear], best[channels.argmax(axis=2)][clear])
     segmenter = OnnxSegmenter(bundle)
     for name, mask in masks_of(tmp_path / "c", SMALL_MAP).items():
-        image = np.array(Image.open(small / f"{name}.png").convert("RGB"))
-        assert np.array_equal(mask, segmenter.segment(image).mask)
+        pixels = np.array(Image.open(small / f"{name}.png").convert("RGB"))
+        assert np.array_equal(mask, segmenter.segment(pixels).mask)
 
 
 def _said_by_transformers(folder, image):
