@@ -63,16 +63,23 @@ def settings_digest(section: PreannotationSection, label_map: LabelMap) -> str:
     files of weights, words."""
     # Where it runs changes how fast a draft comes, not the draft.
     told = section.model_dump(mode="json", exclude={"device", "weights_path"})
-    files = [section.masks.checkpoint, section.ontology, section.calibration]
-    if section.semantic.model is not None:
-        files.append(Path(section.semantic.model))
-    stamps = [
-        [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in files
-        if path is not None and path.is_file()
-    ]
+    words = section.open_vocabulary
+    named = [
+        section.masks.checkpoint, section.ontology, section.calibration, section.semantic.model,
+        section.text_prompts.model, words.captioner, words.clip, words.clipseg, *words.labelers,
+    ]  # fmt: skip
+    stamps = [stamp for name in named if name is not None for stamp in _stamps(Path(name))]
     text = json.dumps([told, stamps, label_map.digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stamps(path: Path) -> list[tuple[int, int]]:
+    """Sizes and times of a file and the JSON beside it, or of the files in a folder."""
+    files = [path, path.with_suffix(".json")]
+    if path.is_dir():
+        files = sorted(path.iterdir())
+    stats = [file.stat() for file in files if file.is_file()]
+    return [(one.st_size, one.st_mtime_ns) for one in stats]
 
 
 def is_done(dataset: Path, picture: RawPicture, settings: str) -> bool:

@@ -141,6 +141,13 @@ def section_from(
         told["ontology"] = ontology
     if device is not None:
         told["device"] = device
+    if light and told["method"] != "open_vocabulary":
+        raise ConfigError("--light means the smaller models of --open-vocabulary; say that too")
+    if semantic is not None and told["method"] != "closed_set":
+        raise ConfigError(
+            "--semantic names the classes of closed-set drafts; leave it out where drafts are "
+            f"{_METHODS[told['method']]}"
+        )
     if told["ssa_compat"] and told["method"] != "closed_set":
         raise ConfigError(
             "--ssa-compat compares closed-set drafts with those of SSA's main_ssa.py; leave it "

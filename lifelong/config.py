@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.config_types import Count, Positive, Seconds, Section, Share
-from lifelong.drafting_config import PreannotationSection
+from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 
@@ -294,6 +294,14 @@ def _sections_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for inner in getattr(annotation, "__args__", ()) for found in _sections_in(inner)]
 
 
+def _placed(value: Any, base: Path) -> Any:
+    """A model's name, or several: a path where something lies, else a name of the hub."""
+    if isinstance(value, tuple):
+        return tuple(_placed(one, base) for one in value)
+    place = base / Path(value).expanduser()
+    return str(place.resolve()) if place.exists() else value
+
+
 def _with_absolute_paths(config: Config, base: Path) -> Config:
     """Paths of a file mean "from where this file lies", wherever the command was started."""
 
@@ -305,6 +313,8 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
                 changes[name] = (base / value).resolve()
             elif isinstance(value, BaseModel):
                 changes[name] = absolute(value)
+            elif name in MODEL_NAMES and not isinstance(section, MasksSection) and value:
+                changes[name] = _placed(value, base)
         return section.model_copy(update=changes)
 
     result = absolute(config)

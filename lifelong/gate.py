@@ -143,8 +143,9 @@ def _too_little_gain(
     candidate: EvaluationReport, incumbent: EvaluationReport, rules: GateSection
 ) -> Iterator[str]:
     before, after = _mean_miou(incumbent.tasks.values()), _mean_miou(candidate.tasks.values())
-    # A gain of exactly `min_gain` is enough, but a model that changes nothing is not worth one.
-    if after - before < rules.min_gain or after <= before:
+    # A gain of exactly `min_gain` is enough, but a model that changes nothing is not worth one;
+    # who sets a loss as the least gain wants it nevertheless.
+    if after - before < rules.min_gain or (rules.min_gain >= 0 and after <= before):
         yield (
             f"no gain: mean mIoU over {len(candidate.tasks)} learning tasks "
             f"{_points(before)} -> {_points(after)}, needs more than "

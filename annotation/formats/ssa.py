@@ -60,6 +60,8 @@ def mask_from_ssa(
     classes = told.get("semantic_mask")
     if classes is None and class_of is not None:
         return _mask_from_names(told.get("annotations"), class_of, where)
+    if classes == {} and (size := _told_size(told)) is not None:
+        return np.full(size, IGNORE_INDEX, dtype=np.uint8)
     if not isinstance(classes, dict) or not classes:
         raise CorruptRecordError(
             f"{where}: no semantic_mask; only main_ssa.py (closed set) writes one, "
@@ -82,6 +84,19 @@ def mask_from_ssa(
     assert mask is not None
     label_map.check(mask, where)
     return mask
+
+
+def _told_size(told: dict[str, object]) -> tuple[int, int] | None:
+    """Height and width of a draft of ours without any class; SSA's own always has one."""
+    about = told.get("cornerloop")
+    size = about.get("size") if isinstance(about, dict) else None
+    if (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(isinstance(n, int) and n > 0 for n in size)
+    ):
+        return (size[0], size[1])
+    return None
 
 
 def _mask_from_names(
@@ -114,8 +129,8 @@ def ssa_from_mask(
 
     Args:
         annotations: written from the largest to the smallest, as SSA's vote leaves them.
-        about: ours: how the draft came about, under the key `cornerloop`; readers of SSA's
-            files look at keys they know.
+        about: ours: how the draft came about, under the key `cornerloop` and beside the size;
+            readers of SSA's files look at keys they know.
     """
     classes = {}
     for class_id in np.unique(mask[mask != IGNORE_INDEX]).tolist():
@@ -128,7 +143,7 @@ def ssa_from_mask(
         "semantic_mask": classes,
     }
     if about is not None:
-        body["cornerloop"] = dict(about)
+        body["cornerloop"] = dict(about) | {"size": list(mask.shape)}
     return json.dumps(body, ensure_ascii=False).encode()
 
 

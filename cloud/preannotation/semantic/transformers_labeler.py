@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -103,9 +104,11 @@ class TransformersLabeler:
         return shares_at(scores, size, self._placing, where=self.name)
 
     def _inputs(self, image: NDArray[np.uint8]) -> Any:
+        # Of an array three pixels high a processor would take the rows for channels.
+        picture = Image.fromarray(image)
         if self._kind == "oneformer":
-            return self._processor(images=image, task_inputs=["semantic"], return_tensors="pt")
-        return self._processor(images=image, return_tensors="pt")
+            return self._processor(images=picture, task_inputs=["semantic"], return_tensors="pt")
+        return self._processor(images=picture, return_tensors="pt")
 
 
 def _loaded(place: str) -> tuple[str, Any, Any]:

@@ -182,3 +182,12 @@ def test_train_ids_that_cannot_be_read_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be written"):
         (tmp_path / "file").write_bytes(b"")
         write_train_ids(tmp_path / "file" / "a.png", a_mask(1))
+
+
+def test_pre_07_a_draft_without_any_class_comes_back_as_one() -> None:
+    """PRE-07, PRE-12: nothing was found, and that is no broken file."""
+    mask = np.full((3, 5), 255, dtype=np.uint8)
+    data = ssa_from_mask(mask, about={"image": "a.jpg"})
+    assert np.array_equal(mask, mask_from_ssa(data, SMALL_MAP, "a"))
+    with pytest.raises(CorruptRecordError, match="no semantic_mask"):
+        mask_from_ssa(b'{"annotations": [], "semantic_mask": {}}', SMALL_MAP, "ssa's own")

@@ -138,7 +138,12 @@ def test_pre_10_in_place_and_with_one_worker_the_drafts_are_the_same(drafted, tm
     for name in NAMES:
         stem = str(Path(name).with_suffix(""))
         path = Path("ssa_output") / f"{stem}_semantic.json"
-        assert (before / path).read_bytes() == (tmp_path / "d" / path).read_bytes()
+        one, other = (json.loads((at / path).read_bytes()) for at in (before, tmp_path / "d"))
+        # Another number of threads adds floats in another order; scores have four digits.
+        for first, second in zip(one["annotations"], other["annotations"], strict=True):
+            assert first.pop("score") == pytest.approx(second.pop("score"), abs=2e-4)
+        assert one["annotations"] == other["annotations"]
+        assert one["semantic_mask"] == other["semantic_mask"]
 
 
 def test_pre_19_shares_draft_everything_once(drafted, tmp_path):

@@ -170,3 +170,16 @@ def test_ops_03_every_value_that_does_not_fit_is_named():
 
     with pytest.raises(ConfigError, match=r"masks\.points_per_side: .*; vote\.weights: "):
         section_of(told)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"light": True}, "--light means the smaller models of --open-vocabulary"),
+        ({"semantic": "tiny", "open_vocabulary": True}, "--semantic names the classes"),
+        ({"semantic": "tiny", "text": ["a=car"]}, "--semantic names the classes"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused_instead_of_passed_over(options, told):
+    with pytest.raises(ConfigError, match=told):
+        section_from(PreannotationSection(), **(UNSAID | options))

@@ -97,3 +97,24 @@ def test_a_class_named_twice_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"id2label": {"0": "road", "1": "road"}}))
     with pytest.raises(LabelMapError, match="twice"):
         load_label_map(Config(label_map=path))
+
+
+def test_models_that_lie_beside_the_configuration_are_meant(tmp_path):
+    """Relative names of models start at the file's own folder; others are names of the hub."""
+    (tmp_path / "models" / "ade").mkdir(parents=True)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    (tmp_path / "vit_b").mkdir()  # a folder that happens to be called like a size of SAM
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "preannotation:\n"
+        "  masks: {model: vit_b}\n"
+        "  semantic: {type: onnx, model: net.onnx}\n"
+        "  open_vocabulary: {clip: openai/clip, labelers: [models/ade, org/name]}\n"
+    )
+
+    told = load_config(path).preannotation
+
+    assert told.semantic.model == str(tmp_path / "net.onnx")
+    assert told.open_vocabulary.labelers == (str(tmp_path / "models" / "ade"), "org/name")
+    assert told.open_vocabulary.clip == "openai/clip"
+    assert told.masks.model == "vit_b"

@@ -148,6 +148,17 @@ def test_a_minimal_gain_may_be_asked_for():
     assert decide(a_report(day=0.65, fog=0.40), INCUMBENT, rules, earlier=["day"]).accepted
 
 
+def test_a_loss_may_be_asked_for_too():
+    """Who sets a negative gain means it; a candidate that changes nothing gains 0."""
+    rules = GateSection(min_gain=-0.05, max_forgetting=1.0, max_class_drop=1.0)
+    before = INCUMBENT.tasks["day"].miou, INCUMBENT.tasks["fog"].miou
+    slightly_worse = a_report(day=before[0] - 0.02, fog=before[1])
+    much_worse = a_report(day=before[0] - 0.3, fog=before[1])
+
+    assert decide(slightly_worse, INCUMBENT, rules, earlier=["day"]).accepted
+    assert not decide(much_worse, INCUMBENT, rules, earlier=["day"]).accepted
+
+
 class Scripted:
     """A segmenter that knows the truth by the picture and answers `spoil(truth)`."""
 
