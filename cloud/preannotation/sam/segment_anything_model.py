@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from segment_anything.modeling import Sam, TwoWayTransformer
-from segment_anything.modeling.transformer import Attention
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -25,6 +25,8 @@ from cloud.preannotation.sam.prompts import checked_picture, prompt_count
 # Prompts whose masks are up-scaled at once: the convolutions' intermediates are the largest
 # tensors of the decoder, 12 MiB a prompt in the original SAM.
 _UPSCALED_AT_ONCE = 16
+# Prompts whose image tokens are worked on at once: 4 MiB each in the original SAM, several times.
+_PROMPTS_AT_ONCE = 16
 
 
 class SegmentAnythingModel:
@@ -202,6 +204,9 @@ def two_way(
 ) -> tuple[Tensor, Tensor]:
     """The two-way transformer (Kirillov et al. 2023, A), image tokens shared while they may be.
 
+    After the first layer every prompt has image tokens of its own, which are much the largest
+    tensor here. They are kept once, and a few prompts at a time are worked on.
+
     Args:
         image: (1, L, C) where all prompts see the same, else (N, L, C).
         image_pe: (1, L, C), where in the picture each image token lies.
@@ -218,30 +223,69 @@ def two_way(
             placed = queries + tokens
             queries = queries + _attended(layer.self_attn, placed, placed, queries)
         queries = layer.norm1(queries)
-        placed_keys = keys + image_pe
-        from_image = _attended(layer.cross_attn_token_to_image, queries + tokens, placed_keys, keys)
+        from_image = _from_image(layer.cross_attn_token_to_image, queries + tokens, keys, image_pe)
         queries = layer.norm2(queries + from_image)
         queries = layer.norm3(queries + layer.mlp(queries))
-        from_tokens = _attended(
-            layer.cross_attn_image_to_token, placed_keys, queries + tokens, queries
-        )
-        keys = layer.norm4(keys + from_tokens)
-    last = _attended(transformer.final_attn_token_to_image, queries + tokens, keys + image_pe, keys)
+        keys = _to_image(layer, keys, image_pe, queries + tokens, queries)
+    last = _from_image(transformer.final_attn_token_to_image, queries + tokens, keys, image_pe)
     found: Tensor = transformer.norm_final_attn(queries + last)
     return found, keys
 
 
-def _attended(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """One attention; a side with batch size 1 is projected once, for all prompts."""
+def _from_image(attention: Attention, q: Tensor, keys: Tensor, image_pe: Tensor) -> Tensor:
+    """Prompt tokens (N, T, C) that look at image tokens, a few prompts' at a time."""
+    asked = _by_head(attention.q_proj(q), attention.num_heads)
+    mixed = []
+    for some in _turns(len(q)):
+        here = keys if len(keys) == 1 else keys[some]
+        k = _by_head(attention.k_proj(here + image_pe), attention.num_heads)
+        v = _by_head(attention.v_proj(here), attention.num_heads)
+        mixed.append(_mixed(asked[some], k, v))
+    projected: Tensor = attention.out_proj(torch.cat(mixed))
+    return projected
+
+
+def _to_image(
+    layer: TwoWayAttentionBlock, keys: Tensor, image_pe: Tensor, k: Tensor, v: Tensor
+) -> Tensor:
+    """(N, L, C) image tokens that have looked at prompt tokens; those given are overwritten where
+    every prompt has its own."""
+    attention = layer.cross_attn_image_to_token
     heads = attention.num_heads
+    k, v = _by_head(attention.k_proj(k), heads), _by_head(attention.v_proj(v), heads)
+    shared = None
+    if len(keys) == 1 < len(k):
+        shared, keys = keys, keys.new_empty((len(k), *keys.shape[1:]))
+    asked = None if shared is None else _by_head(attention.q_proj(shared + image_pe), heads)
+    for some in _turns(len(k)):
+        here = keys[some] if shared is None else shared
+        q = _by_head(attention.q_proj(here + image_pe), heads) if asked is None else asked
+        keys[some] = layer.norm4(here + attention.out_proj(_mixed(q, k[some], v[some])))
+    return keys
+
+
+def _turns(count: int) -> list[slice]:
+    """Prompts in turns of `_PROMPTS_AT_ONCE`; never one of many alone, because torch multiplies a
+    batch of one in another order."""
+    ends = [*range(_PROMPTS_AT_ONCE, count - 1, _PROMPTS_AT_ONCE), count]
+    return [slice(first, end) for first, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _attended(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One attention among prompt tokens."""
     q, k, v = (
-        _by_head(projection(x), heads)
+        _by_head(projection(x), attention.num_heads)
         for projection, x in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v))
     )
+    projected: Tensor = attention.out_proj(_mixed(q, k, v))
+    return projected
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(N, heads, L, c) queries, keys and values to (N, L, C); a side may have batch size 1."""
     weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[3]), dim=-1)
     mixed = (weights @ v).transpose(1, 2)
-    projected: Tensor = attention.out_proj(mixed.reshape(*mixed.shape[:2], -1))
-    return projected
+    return mixed.reshape(*mixed.shape[:2], -1)
 
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
