@@ -82,15 +82,22 @@ def _stamps(path: Path) -> list[tuple[int, int]]:
     return [(one.st_size, one.st_mtime_ns) for one in stats]
 
 
-def is_done(dataset: Path, picture: RawPicture, settings: str) -> bool:
-    """Was this very picture, byte for byte, drafted with these settings?"""
+def done_before(dataset: Path, picture: RawPicture, settings: str) -> DraftRecord | None:
+    """The record of this very picture, byte for byte, drafted with these settings; None where it
+    is to be drafted.
+
+    Raises:
+        OSError: the picture cannot be read.
+    """
     record = read_record(dataset, picture.draft)
-    return (
-        record is not None
-        and record.settings == settings
-        and draft_path(dataset, picture.draft, ".json").is_file()
-        and record.image_sha256 == sha256_hex(picture.path.read_bytes())
-    )
+    if (
+        record is None
+        or record.settings != settings
+        or not draft_path(dataset, picture.draft, ".json").is_file()
+        or record.image_sha256 != sha256_hex(picture.path.read_bytes())
+    ):
+        return None
+    return record
 
 
 def read_record(dataset: Path, draft: str) -> DraftRecord | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloud.draft_records import (
     Failure,
-    is_done,
+    done_before,
     read_record,
     report_path,
     settings_digest,
@@ -146,15 +146,12 @@ class DraftingRun:
 
     def _is_done(self, picture: RawPicture, report: RunReport) -> bool:
         try:
-            if not is_done(self._dataset, picture, report.settings):
-                return False
+            record = done_before(self._dataset, picture, report.settings)
         except OSError:
             return False  # drafting it will say what is wrong
-        record = read_record(self._dataset, picture.draft)
-        if record is None:
-            return False
-        self._count(report, record, skipped=True)
-        return True
+        if record is not None:
+            self._count(report, record, skipped=True)
+        return record is not None
 
     def _count(self, report: RunReport, one: Finished, *, skipped: bool) -> None:
         if isinstance(one, Failure):
