@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator
 
 from bench.measuring import report, seconds_of
 from bench.vote import ssa_vote
 from cloud.demo.scenes import CONDITIONS, draw_scene
-from cloud.preannotation.drafting_training import FolderPairs, segformer_config, train_segformer
+from cloud.preannotation.drafter import write_drafter
+from cloud.preannotation.drafting_training import FolderPairs, train_segformer
 from cloud.preannotation.fusion import ErasedClasses, Fusion, VoteWeights, fuse
 from cloud.preannotation.grid_masks import SSA_SETTINGS, GridProposer, GridSettings
 from cloud.preannotation.region_masks import MaskProposals
@@ -151,7 +151,8 @@ def compared(
         "peer": "SSA on the shipped tiny SAM, a plain reading",
         "pictures": pictures, "timed_pictures": min(timed, pictures),
         "peer_seconds": peer_seconds, "our_seconds": our_seconds,
-        "ratio": peer_seconds / max(our_seconds, 1e-9), "equal": equal,
+        "ratio": peer_seconds / our_seconds if our_seconds else None, # Only what was compared can be equal.
+        "equal": equal if min(timed, pictures) else None,
         "miou": {name: round(mean_iou(matrix), 4) for name, matrix in matrices.items()},
         "masks_a_picture_of_ssa": round(masks / max(pictures, 1), 1),
         "points_per_side": settings.points_per_side, "crop_n_layers": settings.crop_n_layers,
@@ -241,15 +242,8 @@ def _trained(pairs: Path, weights: Path, minutes: float) -> None:
         minutes=minutes,
         start=load_tiny_segformer().state_dict(),
         checkpoint=weights.with_suffix(".pt"),
-        publish=lambda state, step, seconds: _published(state, weights),
+        publish=lambda state, step, seconds: write_drafter(state, CITYSCAPES, weights),
     )
-
-
-def _published(state: dict[str, torch.Tensor], weights: Path) -> None:
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    about = json.dumps(segformer_config(CITYSCAPES).to_dict(), indent=1)
-    weights.with_suffix(".json").write_text(about, encoding="utf-8")
-    save_file({name: value.contiguous() for name, value in state.items()}, weights)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,15 @@ def train_drafter(
         label_map=label_map,
         start=start,
     )
+    write_drafter(state, label_map, weights)
+    return weights
+
+
+def write_drafter(state: State, label_map: LabelMap, weights: Path) -> None:
+    """Write `weights` (.safetensors), whole or not at all, after its .json beside it."""
     weights.parent.mkdir(parents=True, exist_ok=True)
     about = json.dumps(segformer_config(label_map).to_dict(), indent=1)
     weights.with_suffix(".json").write_text(about, encoding="utf-8")
     temporary = weights.with_suffix(".new")
     save_file({name: value.contiguous() for name, value in state.items()}, temporary)
     temporary.replace(weights)
-    return weights
