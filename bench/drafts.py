@@ -151,7 +151,8 @@ def compared(
         "peer": "SSA on the shipped tiny SAM, a plain reading",
         "pictures": pictures, "timed_pictures": min(timed, pictures),
         "peer_seconds": peer_seconds, "our_seconds": our_seconds,
-        "ratio": peer_seconds / our_seconds if our_seconds else None, # Only what was compared can be equal.
+        "ratio": peer_seconds / our_seconds if our_seconds else None,
+        # Only what was compared can be equal.
         "equal": equal if min(timed, pictures) else None,
         "miou": {name: round(mean_iou(matrix), 4) for name, matrix in matrices.items()},
         "masks_a_picture_of_ssa": round(masks / max(pictures, 1), 1),
