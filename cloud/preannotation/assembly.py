@@ -8,7 +8,7 @@ from cloud.preannotation.confidence import IDENTITY, Calibration, read_calibrati
 from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.drafting import Drafter
 from cloud.preannotation.hub import from_here_or_hub
-from cloud.preannotation.mask_proposals import proposer_from
+from cloud.preannotation.mask_proposals import MaskProposer, proposer_from
 from cloud.preannotation.ontology import Ontology, ontology_of, read_ontology
 from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_from
 from cloud.preannotation.preannotator import Preannotator
@@ -56,13 +56,17 @@ def calibration_for(proposed_by: str, labelled_by: str) -> Calibration:
     return read_calibration(shipped) if shipped.is_file() else IDENTITY
 
 
-def _closed_set(section: PreannotationSection, label_map: LabelMap) -> Drafter:
-    proposer = proposer_from(
+def _proposer(section: PreannotationSection) -> MaskProposer:
+    return proposer_from(
         section.masks,
         device=section.device,
         precision=section.precision,
         weights_path=section.weights_path,
     )
+
+
+def _closed_set(section: PreannotationSection, label_map: LabelMap) -> Drafter:
+    proposer = _proposer(section)
     labeler = labeler_from(
         section.semantic,
         label_map,
@@ -87,12 +91,7 @@ def _closed_set(section: PreannotationSection, label_map: LabelMap) -> Drafter:
 
 
 def _open_vocabulary(section: PreannotationSection, label_map: LabelMap) -> Drafter:
-    proposer = proposer_from(
-        section.masks,
-        device=section.device,
-        precision=section.precision,
-        weights_path=section.weights_path,
-    )
+    proposer = _proposer(section)
     namer = namer_from(
         section.open_vocabulary, device=section.device, weights_path=section.weights_path
     )

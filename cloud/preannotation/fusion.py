@@ -16,7 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.preannotation.region_masks import MaskProposals, Rle, mask_in_box, runs_of
+from cloud.preannotation.region_masks import (
+    MaskProposals,
+    Rle,
+    Runs,
+    mask_in_box,
+    paint_runs,
+    runs_of,
+)
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import IGNORE_INDEX
 
@@ -28,7 +35,6 @@ FULL_VOTE_PX = 5.0
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Runs = tuple[Ints, Ints]  # starts and ends of runs of ones, column-major pixel numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +112,7 @@ def fuse(
         )
     winners = counts.argmax(axis=1) if order else np.zeros(0, dtype=np.int64)
     out = flat.copy()
-    for (starts, ends), winner in zip(runs, winners.tolist(), strict=True):
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            out[start:end] = winner
+    paint_runs(out, runs, winners.tolist())
     lost = tuple(sorted(_classes_in(flat) - _classes_in(out) - {IGNORE_INDEX}))
     kept = lost if erased_classes == "keep" else ()
     for class_id in kept:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from lifelong.errors import ShapeError
 
+# Starts and ends (exclusive) of runs of ones, column-major pixel numbers.
+Runs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 
 class Rle(TypedDict):
     """COCO's uncompressed run lengths: column by column, zeros first."""
@@ -179,7 +182,7 @@ def mask_from_rle(rle: Rle) -> NDArray[np.bool_]:
     return np.repeat(values, counts).reshape((width, height)).T
 
 
-def runs_of(rle: Rle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def runs_of(rle: Rle) -> Runs:
     """Starts and ends (exclusive) of the runs of ones, in column-major pixel numbers."""
     bounds = np.cumsum(np.array(rle["counts"], dtype=np.int64))
     starts, ends = bounds[0::2][: len(bounds) // 2], bounds[1::2]
@@ -223,7 +226,13 @@ def paint(
     flat: NDArray[np.generic], rles: Sequence[Rle], values: Sequence[float] | NDArray[np.generic]
 ) -> None:
     """Paint masks with one value each onto column-major pixels, in place; later ones on top."""
-    for rle, value in zip(rles, values, strict=True):
-        starts, ends = runs_of(rle)
+    paint_runs(flat, [runs_of(rle) for rle in rles], values)
+
+
+def paint_runs(
+    flat: NDArray[np.generic], runs: Sequence[Runs], values: Sequence[float] | NDArray[np.generic]
+) -> None:
+    """The same for masks whose runs are known already."""
+    for (starts, ends), value in zip(runs, values, strict=True):
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             flat[start:end] = value
