@@ -126,14 +126,33 @@ def mask_from_regions(
         ShapeError: drawn on an image of another size, or nothing says the size.
         CorruptRecordError: a region of a kind or content that cannot be read.
     """
-    patches = []
+    patches, size = labelled_patches(regions, label_map, size=size, where=where)
+    return paint_in_order([(class_id, patch) for _, class_id, patch in patches], *size)
+
+
+def labelled_patches(
+    regions: Sequence[Region],
+    label_map: LabelMap,
+    *,
+    size: tuple[int, int] | None,
+    where: str,
+) -> tuple[list[tuple[Region, int, Patch]], tuple[int, int]]:
+    """Each painted region with its class id and its pixels, in the order they are listed.
+
+    Returns:
+        The regions, and the (height, width) they were drawn on, pixels.
+
+    Raises:
+        LabelMapError, ShapeError, CorruptRecordError: as `mask_from_regions`.
+    """
+    found = []
     for region in painted_regions(regions):
         told = f"{where}, region {region.get('id', '?')}"
         size = _checked_size(region, size, told)
-        patches.append((label_map_id(region, label_map, told), _patch(region, *size, told)))
+        found.append((region, label_map_id(region, label_map, told), _patch(region, *size, told)))
     if size is None:
         raise ShapeError(f"{where}: no region says how large the image is; annotate or skip it")
-    return paint_in_order(patches, *size)
+    return found, size
 
 
 def painted_regions(regions: Sequence[Region]) -> list[Region]:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,12 +20,17 @@ Colour = tuple[int, int, int]  # red, green, blue, each 0 .. 255
 class LabelMap:
     """Ordered class names and their colours; class id = position, at most 255 classes.
 
+    `things` are the classes whose instances can be counted (car, person); the others are stuff
+    (road, sky). Drafts and exports of instances ask for it; two label maps that differ only
+    there are equal.
+
     Raises:
-        LabelMapError: no class, too many, a name or colour used twice.
+        LabelMapError: no class, too many, a name or colour used twice, a thing that is no class.
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
+    things: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= IGNORE_INDEX:
@@ -39,6 +44,21 @@ class LabelMap:
             raise LabelMapError(f"class names used twice: {', '.join(twice)}")
         if len(set(self.colours)) != len(self.colours):
             raise LabelMapError("two classes share a colour; give each its own")
+        unknown = sorted(self.things - set(self.names))
+        if unknown:
+            raise LabelMapError(f"things that are no class: {', '.join(unknown)}")
+
+    def is_thing(self, class_id: int) -> bool:
+        """Can instances of this class be counted?"""
+        return self.names[class_id] in self.things
+
+    def with_things(self, things: Collection[str]) -> "LabelMap":
+        """The same classes with these things.
+
+        Raises:
+            LabelMapError: one of them is no class.
+        """
+        return replace(self, things=frozenset(things))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -124,4 +144,6 @@ CITYSCAPES = label_map_of(
         ("motorcycle", (0, 0, 230)),
         ("bicycle", (119, 11, 32)),
     ]
+).with_things(
+    ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # as it counts
 )
