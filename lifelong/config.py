@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from lifelong.annotation_config import LabelStudioSection
 from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.errors import ConfigError
@@ -89,20 +90,6 @@ class EdgeSection(Section):
     )  # site, camera … sent with each hard example
     release_poll_seconds: Seconds = 2.0
     canary_frames: Count = 0  # frames a new model answers beside the old one before the swap
-
-
-class LabelStudioSection(Section):
-    """Where people work."""
-
-    url: str = "http://127.0.0.1:8080"
-    token_env: str = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of the variable, never the token
-    project: str = "Cornerloop"
-    # How Label Studio reaches images: served from this folder, which must be the storage folder
-    # or one above it, or by s3:// address when storage is a bucket.
-    local_files_root: Path | None = None
-    timeout_seconds: Annotated[float, Field(gt=0)] = 60
-    poll_seconds: Seconds = 2.0
-    draft: Literal["brush", "polygons"] = "brush"
 
 
 class RoundsSection(Section):

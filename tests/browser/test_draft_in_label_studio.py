@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
-from lifelong.config import LabelStudioSection
+from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.pixels import jpeg_from_image, png_from_mask

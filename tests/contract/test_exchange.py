@@ -23,7 +23,7 @@ from annotation.labeling_config import labeling_config
 from annotation.regions import brush_region, mask_from_regions
 from annotation.tasks import task_json
 from cloud.demo.scripted_annotator import ScriptedAnnotator
-from lifelong.config import LabelStudioSection
+from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import (
     LabelStudioRefusedError,
     LabelStudioUnavailableError,

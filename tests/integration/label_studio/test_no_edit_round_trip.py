@@ -13,7 +13,7 @@ from annotation.formats.ssa import mask_from_ssa, ssa_from_mask
 from annotation.formats.train_ids import read_train_ids, write_train_ids
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
-from lifelong.config import LabelStudioSection
+from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES

@@ -1,0 +1,22 @@
+"""Configuration of the place where people work: Label Studio, its project, the drafts in it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lifelong.config_types import Seconds, Section
+
+
+class LabelStudioSection(Section):
+    """Where people work."""
+
+    url: str = "http://127.0.0.1:8080"
+    token_env: str = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of the variable, never the token
+    project: str = "Cornerloop"
+    # How Label Studio reaches images: served from this folder, which must be the storage folder
+    # or one above it, or by s3:// address when storage is a bucket.
+    local_files_root: Path | None = None
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60
+    poll_seconds: Seconds = 2.0
+    draft: Literal["brush", "polygons"] = "brush"
