@@ -99,6 +99,11 @@ class LabelStudio:
             )
             return int(made.id)
 
+    def label_config(self, project_id: int) -> str:
+        """A project's labelling config, XML."""
+        with self._translated(f"read project {project_id}"):
+            return str(self._sdk.projects.get(id=project_id).label_config or "")
+
     def set_label_config(self, project_id: int, label_config: str) -> None:
         """Replace a project's labelling config."""
         with self._translated(f"set the labelling config of project {project_id}"):
@@ -241,6 +246,30 @@ class LabelStudio:
                 id=project_id, export_type=kind, download_all_tasks=False
             )
             return b"".join(pieces)
+
+    def submitted_after(self, project_id: int, task_id: int) -> list[StudioTask]:
+        """The next 100 tasks after `task_id` that somebody submitted, by id; [] at the end.
+
+        Asking by id loses nothing while people go on working, as page numbers would.
+        """
+        wanted = {"operator": "greater", "type": "Number"}
+        query = json.dumps(
+            {
+                "filters": {
+                    "conjunction": "and",
+                    "items": [
+                        {"filter": "filter:tasks:id", "value": task_id, **wanted},
+                        {"filter": "filter:tasks:total_annotations", "value": 0, **wanted},
+                    ],
+                },
+                "ordering": ["tasks:id"],
+            }
+        )
+        with self._translated(f"list the tasks of project {project_id} after {task_id}"):
+            page = self._sdk.tasks.list(
+                project=project_id, query=query, page=1, page_size=_PAGE, resolve_uri=False
+            )
+            return [self._task(item.model_dump()) for item in page.items or []]
 
     def _task(self, body: Mapping[str, object]) -> StudioTask:
         return studio_task(body, self._email)
