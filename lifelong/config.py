@@ -12,6 +12,7 @@ from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
+from lifelong.review_config import ReviewSection
 
 
 class FolderSource(Section):
@@ -173,6 +174,8 @@ class Config(Section):
     journal_path: Path = Path("journal")
     edge: EdgeSection | None = None
     label_studio: LabelStudioSection = LabelStudioSection()
+    review: ReviewSection = ReviewSection()
+    annotation_folder: Path | None = None  # people work on files there, without Label Studio
     preannotation: PreannotationSection = PreannotationSection()
     rounds: RoundsSection = RoundsSection()
     training: TrainingSection = TrainingSection()

@@ -67,6 +67,7 @@ class PreAnnotation:
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the hard example
     # Classes the semantic model saw and the vote painted over altogether: look for them.
     erased_classes: tuple[str, ...] = ()
+    unsure_key: str = ""  # of a picture that shows where the draft is unsure; "" when there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,33 @@ class AnnotationTask:
     project_id: int
     task_id: int
     draft_key: str  # "" when there is no draft
+    drafted_by: str = ""  # the models behind the draft, e.g. "tiny_sam+tiny_segformer"
+    is_blank: bool = False  # the draft was kept from people, to measure what drafts save
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassCost:
+    """What correcting one class of one picture took."""
+
+    pixels_added: int  # of this class now, of another (or none) before
+    pixels_removed: int
+    regions_touched: int  # reshaped or renamed; counted for the class of the draft's region
+    regions_added: int
+    regions_deleted: int
+    seconds: float | None  # the class's part of the whole; None when nobody measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionCost:
+    """What one annotation took, beside what its annotator was shown."""
+
+    annotation_id: int
+    annotator: str
+    drafted_by: str  # "" when nobody knows
+    with_draft: bool  # False: the annotator began with an empty picture
+    seconds: float | None  # rejected attempts included
+    pixels: int  # of the picture
+    classes: Mapping[str, ClassCost] = field(default_factory=dict)  # by class name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +115,19 @@ class Annotation:
     sample_id: SampleId
     round_number: RoundNumber
     annotation_id: int
-    annotator: str
+    annotator: str  # several, with commas, when their work was merged
     annotated_at: datetime  # UTC
     mask_key: str
     mask_sha256: str
     agreement: float  # mIoU of the draft against this, 0 .. 1
-    changed_pixels: int
+    changed_pixels: int  # beside what people were shown: all they painted when that was nothing
     seconds: float | None = None  # Label Studio's lead time; None when it has none
+    draft_boundary: float | None = None  # boundary F of the draft against this, 0 .. 1
+    annotation_ids: tuple[int, ...] = ()  # all that count, the newest last; () in older records
+    annotators: tuple[str, ...] = ()  # who made them, in the same order
+    people_agreement: float | None = None  # mean mIoU between annotators; None when there is one
+    people_boundary: float | None = None  # mean boundary F between them
+    costs: tuple[CorrectionCost, ...] = ()  # one for each of annotation_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
