@@ -1,12 +1,15 @@
 """The labelling config of our projects: a `LabelMap` as XML, and whether a project still fits.
 
-Brush and polygon are for painting; points and boxes are only for prompting a model (`smartOnly`),
-so a stray click of theirs is never part of an annotation.
+Brush and polygon are for painting; points, boxes and text are only for prompting a model
+(`smartOnly`), so a stray click of theirs is never part of an annotation. Beside the picture stands
+a second one that shows where the draft is unsure, and a line of text for whoever works on it.
 """
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from annotation.task_fields import NOTE, PROMPT, UNSURE
 from lifelong.errors import ProjectMismatchError
 from lifelong.records.label_map import LabelMap
 
@@ -15,6 +18,8 @@ BRUSH = "brush"
 POLYGON = "polygon"
 PROMPT_BOX = "prompt_box"
 PROMPT_POINT = "prompt_point"
+PROMPT_TEXT = "prompt_text"
+PREVIEW = "preview"
 PROMPTS = frozenset({PROMPT_BOX, PROMPT_POINT})
 
 INSTRUCTION = (
@@ -63,17 +68,8 @@ _CONTROLS = (
 def labeling_config(label_map: LabelMap) -> str:
     """The XML for a project: every class under every tool, in the label map's colours."""
     view = ElementTree.Element("View")
-    ElementTree.SubElement(
-        view,
-        "Image",
-        {
-            "name": IMAGE,
-            "value": f"${IMAGE}",
-            "zoom": "true",
-            "zoomControl": "true",
-            "rotateControl": "false",
-        },
-    )
+    ElementTree.SubElement(view, "Header", {"value": f"${NOTE}", "size": "5"})
+    _image(view, IMAGE, f"${IMAGE}")
     for control in _CONTROLS:
         element = ElementTree.SubElement(
             view, control.tag, {"name": control.name, "toName": IMAGE, **dict(control.attributes)}
@@ -84,49 +80,138 @@ def labeling_config(label_map: LabelMap) -> str:
                 "Label",
                 {"value": name, "background": f"#{red:02x}{green:02x}{blue:02x}"},
             )
+    ElementTree.SubElement(
+        view,
+        "TextArea",
+        {
+            "name": PROMPT_TEXT,
+            "toName": IMAGE,
+            "value": f"${PROMPT}",
+            "editable": "true",
+            "rows": "1",
+            "maxSubmissions": "1",
+            "placeholder": "words to look for: parked car, pole",
+        },
+    )
+    panels = ElementTree.SubElement(view, "Collapse", {"open": "false"})
+    panel = ElementTree.SubElement(panels, "Panel", {"value": "Where the draft is unsure"})
+    _image(panel, PREVIEW, f"${UNSURE}")
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode")
 
 
-def check_fits(config: str, label_map: LabelMap, title: str) -> None:
-    """Refuse a project whose config lacks our tools, or whose classes are others than ours.
+def _image(parent: ElementTree.Element, name: str, value: str) -> None:
+    zoomed = {"zoom": "true", "zoomControl": "true", "rotateControl": "false"}
+    ElementTree.SubElement(parent, "Image", {"name": name, "value": value, **zoomed})
 
-    Colours, the order of classes and further tags are the project's own business.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """By which names a project's labelling config calls what drafts are made of."""
+
+    image: str  # name of the <Image> tag
+    data_field: str  # where a task's data has the image's address
+    brush: str | None
+    polygon: str | None
+    fields: frozenset[str] = frozenset()  # every field of a task's data that the config shows
+    # What a region may say (a label's alias stands before its value) -> name of the class.
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    def label_of(self, name: str) -> str:
+        """What a region must say to mean this class."""
+        return next((said for said, meant in self.classes.items() if meant == name), name)
+
+
+OUR_TOOLS = Tools(image=IMAGE, data_field=IMAGE, brush=BRUSH, polygon=POLYGON)
+
+
+def tools_for(config: str, label_map: LabelMap, title: str) -> Tools:
+    """Find the tools of a project, ours or one that was set up by hand, by what they are.
+
+    A project fits when it shows an image and can paint every class with a brush or with polygons.
+    Its names, colours, the order of classes and further tags are its own business, and a label
+    may stand for a class by its value or by its alias.
 
     Raises:
         ProjectMismatchError: every difference in words, and what to do.
     """
-    differences = _differences(config, label_map)
-    if differences:
+    found, differences = _read(config, label_map)
+    if differences or found is None:
         raise ProjectMismatchError(
             f"Label Studio project {title!r} does not fit the label map: "
             f"{'; '.join(differences)}. Correct its labelling interface, or name another "
             "project under label_studio.project"
         )
+    return found
 
 
-def _differences(config: str, label_map: LabelMap) -> list[str]:
+def classes_of(config: str, label_map: LabelMap) -> Mapping[str, str]:
+    """What the labels of a project's painting tools mean: what a region says -> class."""
+    found, _ = _read(config, label_map)
+    return found.classes if found is not None else {}
+
+
+def _read(config: str, label_map: LabelMap) -> tuple[Tools | None, list[str]]:
     try:
         view = ElementTree.fromstring(config)
     except ElementTree.ParseError as error:
-        return [f"its labelling config is not XML ({error})"]
-    image = view.find(f".//Image[@name='{IMAGE}']")
-    if image is None or image.get("value") != f"${IMAGE}":
-        found = [f'no <Image name="{IMAGE}" value="${IMAGE}"/>']
-    else:
-        found = []
-    for control in _CONTROLS:
-        element = view.find(f".//{control.tag}[@name='{control.name}']")
-        if element is None:
-            found.append(f'no <{control.tag} name="{control.name}">')
+        return None, [f"its labelling config is not XML ({error})"]
+    images = [tag for tag in view.iter() if _kind(tag) == "image"]
+    image = next(iter(sorted(images, key=lambda tag: tag.get("name") != IMAGE)), None)
+    shown = image.get("value", "") if image is not None else ""
+    if image is None or not image.get("name") or not shown.startswith("$"):
+        return None, ['no <Image name="…" value="$…"/>']
+    name = str(image.get("name"))
+    differences: list[str] = []
+    chosen: dict[str, str] = {}
+    classes: dict[str, str] = {}
+    for kind, ours in (("brushlabels", BRUSH), ("polygonlabels", POLYGON)):
+        tags = [tag for tag in view.iter() if _kind(tag) == kind]
+        for tag in sorted(tags, key=lambda tag: tag.get("name") != ours)[:1]:
+            told = tag.get("name") or kind
+            if tag.get("toName") != name:
+                differences.append(f"{told} is for {tag.get('toName')!r}, not {name!r}")
+            meant, wrong = _classes_of(tag, label_map)
+            differences += [f"{told} {words}" for words in wrong]
+            classes |= meant
+            chosen[kind] = told
+    if not chosen:
+        differences.append("neither <BrushLabels> nor <PolygonLabels> to paint with")
+    tools = Tools(
+        image=name,
+        data_field=shown[1:],
+        brush=chosen.get("brushlabels"),
+        polygon=chosen.get("polygonlabels"),
+        fields=frozenset(
+            value[1:] for tag in view.iter() if (value := tag.get("value", "")).startswith("$")
+        ),
+        classes=classes,
+    )
+    return tools, differences
+
+
+def _classes_of(tag: ElementTree.Element, label_map: LabelMap) -> tuple[dict[str, str], list[str]]:
+    """What its labels mean, and what is wrong with them."""
+    meant: dict[str, str] = {}
+    unknown = []
+    for label in tag.iter():
+        if _kind(label) != "label":
             continue
-        if element.get("toName") != IMAGE:
-            found.append(f"{control.name} is for {element.get('toName')!r}, not {IMAGE!r}")
-        there = [label.get("value", "") for label in element.iter("Label")]
-        missing = [name for name in label_map.names if name not in there]
-        unknown = [name for name in there if name not in label_map]
-        if missing:
-            found.append(f"{control.name} has no class {', '.join(map(repr, missing))}")
-        if unknown:
-            found.append(f"{control.name} has unknown classes {', '.join(map(repr, unknown))}")
-    return found
+        value, alias = label.get("value", ""), label.get("alias", "")
+        known = next((one for one in (value, alias) if one in label_map), None)
+        if known is None:
+            unknown.append(value)
+        else:
+            meant[alias or value] = known
+    missing = [name for name in label_map.names if name not in meant.values()]
+    wrong = []
+    if missing:
+        wrong.append(f"has no class {', '.join(map(repr, missing))}")
+    if unknown:
+        wrong.append(f"has unknown classes {', '.join(map(repr, unknown))}")
+    return meant, wrong
+
+
+def _kind(tag: ElementTree.Element) -> str:
+    """Label Studio does not mind how a tag's name is spelled: KeypointLabels, KeyPointLabels."""
+    return str(tag.tag).lower()

@@ -132,7 +132,7 @@ def polygons_from_mask(mask: NDArray[np.uint8]) -> list[Polygon]:
     painted = paint_in_order([(o.class_id, o.patch) for o in outlines], *mask.shape)
     outlines += _corrections(painted, mask)
     height, width = mask.shape
-    return [Polygon(o.class_id, _percent(o.vertices, height, width)) for o in outlines]
+    return [Polygon(o.class_id, percent_points(o.vertices, height, width)) for o in outlines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,8 @@ def _filled(vertices: NDArray[np.int32]) -> Patch:
     return Patch(int(low[0]), int(low[1]), painted, int(np.count_nonzero(painted)))
 
 
-def _percent(vertices: NDArray[np.int32], height: int, width: int) -> Points:
+def percent_points(vertices: NDArray[np.int32], height: int, width: int) -> Points:
+    """(N, 2) pixels, x and y, as points in percent that `patch_from_points` reads back exactly."""
     centres = vertices.astype(np.float64) + 0.5
     if len(vertices) < 3:
         # Label Studio wants three corners: a sliver inside the same pixels.

@@ -1,11 +1,12 @@
 """Makes sure that a project exists and fits the label map, and that it can show our images."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from annotation.labeling_config import INSTRUCTION, check_fits, labeling_config
+from annotation.labeling_config import INSTRUCTION, Tools, labeling_config, tools_for
 from annotation.studio_tasks import StudioProject
 from lifelong.errors import ConfigError, ProjectMismatchError
 from lifelong.records.label_map import LabelMap
@@ -28,8 +29,16 @@ class Projects(Protocol):
     def add_local_folder(self, project_id: int, folder: Path) -> None: ...
 
 
-def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> int:
-    """The id of the project with this title; made when there is none, left alone when it fits.
+@dataclass(frozen=True, slots=True)
+class OurProject:
+    """A project that fits the label map."""
+
+    project_id: int
+    tools: Tools
+
+
+def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> OurProject:
+    """The project with this title; made when there is none, left alone when it fits.
 
     Raises:
         ConfigError: Label Studio would not take the title.
@@ -39,8 +48,10 @@ def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> int:
     if not shortest <= len(title) <= longest:
         raise ConfigError(f"label_studio.project {title!r}: use {shortest} to {longest} characters")
     found = studio.projects_titled(title)
+    ours = labeling_config(label_map)
     if not found:
-        return studio.create_project(title, labeling_config(label_map), INSTRUCTION)
+        made = studio.create_project(title, ours, INSTRUCTION)
+        return OurProject(made, tools_for(ours, label_map, title))
     if len(found) > 1:
         ids = ", ".join(str(project.project_id) for project in found)
         raise ProjectMismatchError(
@@ -49,10 +60,9 @@ def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> int:
         )
     project = found[0]
     if project.label_config.strip() in _NO_CONFIG:
-        studio.set_label_config(project.project_id, labeling_config(label_map))
-    else:
-        check_fits(project.label_config, label_map, title)
-    return project.project_id
+        studio.set_label_config(project.project_id, ours)
+        return OurProject(project.project_id, tools_for(ours, label_map, title))
+    return OurProject(project.project_id, tools_for(project.label_config, label_map, title))
 
 
 class ImageAddresses:

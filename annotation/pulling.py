@@ -1,7 +1,7 @@
 """Corrections come back: what people finished becomes masks in storage and records about them."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation.agreement import agreement
+from annotation.labeling_config import classes_of
 from annotation.studio_tasks import StudioAnnotation, StudioTask, latest_skip, latest_submitted
 from annotation.task_fields import SAMPLE
 from annotation.tasks import carries, mask_from_annotation
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 class PullStudio(Protocol):
     """What is asked of Label Studio to read what people did."""
+
+    def label_config(self, project_id: int) -> str: ...
 
     def round_tasks(self, project_id: int, round_number: int) -> list[StudioTask]: ...
 
@@ -60,6 +63,7 @@ class Pulling:
         self._label_map = label_map
         self._journal = journal
         self._now = now
+        self._classes: dict[int, Mapping[str, str]] = {}  # project id -> what its labels mean
         # task id -> what it looked like and what we made of it: most tasks do not change
         # between two looks, and reading brush strokes again costs both sides time.
         self._known: dict[int, tuple[str, datetime | None, Annotation | Skip]] = {}
@@ -130,7 +134,13 @@ class Pulling:
     ) -> Annotation:
         draft = self._draft(task)
         size = None if draft is None else (draft.shape[0], draft.shape[1])
-        mask = mask_from_annotation(full, submitted, self._label_map, size=size)
+        mask = mask_from_annotation(
+            full,
+            submitted,
+            self._label_map,
+            size=size,
+            classes=self._classes_of(task.project_id),
+        )
         change = agreement(np.full_like(mask, IGNORE_INDEX) if draft is None else draft, mask)
         data = png_from_mask(mask)
         key = f"masks/{task.sample_id}/{submitted.annotation_id}.png"
@@ -161,6 +171,12 @@ class Pulling:
                 seconds=submitted.seconds,
             )
         return annotation
+
+    def _classes_of(self, project_id: int) -> Mapping[str, str]:
+        if project_id not in self._classes:
+            config = self._studio.label_config(project_id)
+            self._classes[project_id] = classes_of(config, self._label_map)
+        return self._classes[project_id]
 
     def _draft(self, task: AnnotationTask) -> NDArray[np.uint8] | None:
         if not task.draft_key:

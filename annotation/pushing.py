@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
 
-from annotation.project import ImageAddresses, Projects, ensure_project, ensure_readable
+from annotation.draft_regions import DraftShapes
+from annotation.project import (
+    ImageAddresses,
+    OurProject,
+    Projects,
+    ensure_project,
+    ensure_readable,
+)
 from annotation.studio_tasks import StudioTask
 from annotation.task_fields import SAMPLE
 from annotation.tasks import model_version_of, task_json
@@ -54,6 +61,7 @@ class Pushing:
         """
         Raises:
             ConfigError: Label Studio could not show images from this storage.
+            LabelMapError: the section names a class that does not exist.
         """
         self._storage = storage
         self._studio = studio
@@ -61,6 +69,11 @@ class Pushing:
         self._section = section
         self._journal = journal
         self._addresses = ImageAddresses(storage.url, section.local_files_root)
+        self._shapes = DraftShapes(
+            mode=section.draft,
+            tolerance=section.polygon_tolerance_px,
+            by_class=section.draft_by_class,
+        ).checked(label_map)
 
     def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
         """Offer drafts to people; those that are already there stay as they are.
@@ -73,25 +86,28 @@ class Pushing:
         """
         if not drafts:
             return []
-        project_id = ensure_project(self._studio, self._section.project, self._label_map)
+        project = ensure_project(self._studio, self._section.project, self._label_map)
         ensure_readable(
-            self._studio, project_id, self._addresses, [draft.image_key for draft in drafts]
+            self._studio, project.project_id, self._addresses, [d.image_key for d in drafts]
         )
         tasks = []
         ordered = sorted(drafts, key=lambda draft: draft.round_number)
         for number, of_round in groupby(ordered, key=lambda draft: draft.round_number):
-            tasks += self._push_round(project_id, number, list(of_round))
+            tasks += self._push_round(project, number, list(of_round))
         found = {(task.round_number, task.sample_id): task for task in tasks}
         return [found[draft.round_number, draft.sample_id] for draft in drafts]
 
     def _push_round(
-        self, project_id: int, number: RoundNumber, drafts: list[PreAnnotation]
+        self, project: OurProject, number: RoundNumber, drafts: list[PreAnnotation]
     ) -> list[AnnotationTask]:
+        project_id = project.project_id
         there = self._tasks_by_sample(project_id, number)
         missing = list({d.sample_id: d for d in drafts if d.sample_id not in there}.values())
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
-            self._studio.import_tasks(project_id, [self._task_json(draft) for draft in batch])
+            self._studio.import_tasks(
+                project_id, [self._task_json(draft, project) for draft in batch]
+            )
         self._studio.show_predictions(project_id, model_version_of(number))
         # Label Studio's own word on what arrived: an earlier request may have come through late.
         there = self._tasks_by_sample(project_id, number)
@@ -121,14 +137,16 @@ class Pushing:
             for draft in drafts
         ]
 
-    def _task_json(self, draft: PreAnnotation) -> dict[str, object]:
+    def _task_json(self, draft: PreAnnotation, project: OurProject) -> dict[str, object]:
         mask = mask_from_png(self._storage.get(draft.mask_key), draft.mask_key)
         return task_json(
             draft,
             mask,
             image_url=self._addresses.url(draft.image_key),
+            unsure_url=self._addresses.url(draft.unsure_key) if draft.unsure_key else "",
             label_map=self._label_map,
-            mode=self._section.draft,
+            shapes=self._shapes,
+            tools=project.tools,
         )
 
     def _tasks_by_sample(self, project_id: int, number: RoundNumber) -> dict[str, StudioTask]:

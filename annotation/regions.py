@@ -1,4 +1,4 @@
-"""Label Studio's regions as pixels, and masks as regions: brush, polygon, rectangle, ellipse.
+"""Label Studio's regions as pixels: brush, polygon, rectangle, ellipse.
 
 How regions become one mask: each is drawn by itself; then they are painted **from the largest to
 the smallest number of pixels, equal ones in the order they are listed**, so a small thing on a
@@ -6,29 +6,22 @@ large one is seen whatever the order of work was. Pixels without a region are 25
 prompted a model (key points, anything with `is_positive`, the tools named in `PROMPTS`) is dropped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.brush_rle import mask_from_rle, rle_from_mask
-from annotation.labeling_config import BRUSH, IMAGE, POLYGON, PROMPTS
+from annotation.brush_rle import mask_from_rle
+from annotation.labeling_config import PROMPTS
 from annotation.polygons import (
     Patch,
     paint_in_order,
     patch_from_points,
     patch_of,
-    polygons_from_mask,
 )
 from lifelong.errors import CorruptRecordError, LabelMapError, ShapeError
-from lifelong.records.label_map import IGNORE_INDEX, LabelMap
-
-DraftMode = Literal["brush", "polygons"]
-
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1, pixels
-# How sure the draft is, 0 .. 1, of a class in a box, or of all of the class (None); None: unsaid.
-ScoreOf = Callable[[int, Box | None], float | None]
+from lifelong.records.label_map import LabelMap
 
 
 class Region(TypedDict, total=False):
@@ -54,69 +47,21 @@ _WITHOUT_PIXELS = frozenset(
 )
 
 
-def regions_from_mask(
-    mask: NDArray[np.uint8],
-    label_map: LabelMap,
-    *,
-    mode: DraftMode,
-    score_of: ScoreOf = lambda class_id, box: None,
-) -> list[Region]:
-    """A mask as regions that `mask_from_regions` paints back to exactly this mask.
-
-    Args:
-        mask: (H, W), uint8, class ids; 255 becomes no region.
-        mode: "brush": one region a class; "polygons": one a piece.
-        score_of: what becomes the score of each region.
-
-    Raises:
-        LabelMapError: a class id that is neither in the label map nor 255.
-    """
-    label_map.check(mask, "draft")
-    made: list[tuple[float | None, Region]] = []
-    if mode == "brush":
-        for class_id in np.unique(mask[mask != IGNORE_INDEX]).tolist():
-            region = brush_region(mask == class_id, label_map.names[class_id])
-            region["id"] = f"draft-{class_id}"
-            made.append((score_of(class_id, None), region))
-    else:
-        height, width = mask.shape
-        for number, polygon in enumerate(polygons_from_mask(mask)):
-            name = label_map.names[polygon.class_id]
-            region = _region("polygonlabels", POLYGON, height, width)
-            region["id"] = f"draft-{polygon.class_id}-{number}"
-            points = [list(point) for point in polygon.points]
-            region["value"] = {"points": points, "closed": True, "polygonlabels": [name]}
-            x, y = zip(*polygon.points, strict=True)
-            in_pixels = (
-                min(x) * width / 100, min(y) * height / 100,
-                max(x) * width / 100, max(y) * height / 100,
-            )  # fmt: skip
-            made.append((score_of(polygon.class_id, in_pixels), region))
-    for score, region in made:
-        if score is not None:
-            region["score"] = round(score, 4)
-    return [region for _, region in made]
-
-
-def brush_region(painted: NDArray[np.bool_], name: str) -> Region:
-    """A brush region of class `name` over (H, W) bool pixels, without an id."""
-    region = _region("brushlabels", BRUSH, *painted.shape)
-    region["value"] = {"format": "rle", "rle": rle_from_mask(painted), "brushlabels": [name]}
-    return region
-
-
 def mask_from_regions(
     regions: Sequence[Region],
     label_map: LabelMap,
     *,
     size: tuple[int, int] | None,
     where: str,
+    classes: Mapping[str, str] | None = None,
 ) -> NDArray[np.uint8]:
     """Paint an annotation by the rule above.
 
     Args:
         size: (height, width) the image has, in pixels; None takes the regions' word.
         where: e.g. "task 7, annotation 9", for errors.
+        classes: what a region says -> name of a class, where a project's labels have aliases
+            (`labeling_config.Tools.classes`).
 
     Returns:
         (H, W), uint8, class ids, 255 where there is no region.
@@ -126,7 +71,7 @@ def mask_from_regions(
         ShapeError: drawn on an image of another size, or nothing says the size.
         CorruptRecordError: a region of a kind or content that cannot be read.
     """
-    patches, size = labelled_patches(regions, label_map, size=size, where=where)
+    patches, size = labelled_patches(regions, label_map, size=size, where=where, classes=classes)
     return paint_in_order([(class_id, patch) for _, class_id, patch in patches], *size)
 
 
@@ -136,6 +81,7 @@ def labelled_patches(
     *,
     size: tuple[int, int] | None,
     where: str,
+    classes: Mapping[str, str] | None = None,
 ) -> tuple[list[tuple[Region, int, Patch]], tuple[int, int]]:
     """Each painted region with its class id and its pixels, in the order they are listed.
 
@@ -149,7 +95,8 @@ def labelled_patches(
     for region in painted_regions(regions):
         told = f"{where}, region {region.get('id', '?')}"
         size = _checked_size(region, size, told)
-        found.append((region, label_map_id(region, label_map, told), _patch(region, *size, told)))
+        class_id = label_map_id(region, label_map, told, classes=classes)
+        found.append((region, class_id, _patch(region, *size, told)))
     if size is None:
         raise ShapeError(f"{where}: no region says how large the image is; annotate or skip it")
     return found, size
@@ -170,8 +117,10 @@ def painted_regions(regions: Sequence[Region]) -> list[Region]:
     return [r for r in chosen if _labels(r) or r.get("id") not in labelled]
 
 
-def label_map_id(region: Region, label_map: LabelMap, where: str) -> int:
-    """The class id of a region.
+def label_map_id(
+    region: Region, label_map: LabelMap, where: str, *, classes: Mapping[str, str] | None = None
+) -> int:
+    """The class id of a region; `classes` as in `mask_from_regions`.
 
     Raises:
         LabelMapError: no label, several, or one that the label map does not know.
@@ -182,7 +131,7 @@ def label_map_id(region: Region, label_map: LabelMap, where: str) -> int:
             f"{where}: expected one label, found {labels or 'none'}; give it one class or delete it"
         )
     try:
-        return label_map.id_of(labels[0])
+        return label_map.id_of((classes or {}).get(labels[0], labels[0]))
     except LabelMapError as error:
         raise LabelMapError(f"{where}: {error}") from None
 
@@ -197,17 +146,6 @@ def _labels(region: Region) -> list[str]:
 def _value(region: Region) -> Mapping[str, object]:
     value: object = region.get("value")
     return value if isinstance(value, Mapping) else {}
-
-
-def _region(kind: str, tool: str, height: int, width: int) -> Region:
-    return Region(
-        type=kind,
-        from_name=tool,
-        to_name=IMAGE,
-        original_width=width,
-        original_height=height,
-        image_rotation=0,
-    )
 
 
 def _checked_size(region: Region, size: tuple[int, int] | None, where: str) -> tuple[int, int]:

@@ -9,17 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.labeling_config import IMAGE
-from annotation.regions import (
-    Box,
-    DraftMode,
-    ScoreOf,
-    mask_from_regions,
-    painted_regions,
-    regions_from_mask,
-)
+from annotation.draft_regions import Box, DraftShapes, ScoreOf, regions_from_mask
+from annotation.labeling_config import OUR_TOOLS, Tools
+from annotation.regions import mask_from_regions, painted_regions
 from annotation.studio_tasks import StudioAnnotation, StudioTask
-from annotation.task_fields import ROUND, SAMPLE
+from annotation.task_fields import NOTE, PROMPT, ROUND, SAMPLE, UNSURE
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import PreAnnotation, RegionScore
@@ -36,12 +30,17 @@ def task_json(
     *,
     image_url: str,
     label_map: LabelMap,
-    mode: DraftMode,
+    shapes: DraftShapes,
+    unsure_url: str = "",
+    tools: Tools = OUR_TOOLS,
 ) -> dict[str, object]:
     """A task with the draft as its prediction, ready for Label Studio's import.
 
     Args:
         mask: (H, W), uint8, the draft; `draft.height` and `draft.width` say which size.
+        unsure_url: address of the picture that shows where the draft is unsure; "" when there is
+            none: then the plain picture stands there.
+        tools: the project's own names for its tools.
 
     Raises:
         ShapeError: the mask has another size than the record says.
@@ -51,12 +50,19 @@ def task_json(
         raise ShapeError(
             f"{draft.mask_key}: {mask.shape} pixels, its record says {(draft.height, draft.width)}"
         )
-    regions = regions_from_mask(mask, label_map, mode=mode, score_of=_score_of(draft))
+    regions = regions_from_mask(
+        mask, label_map, shapes=shapes, score_of=_score_of(draft), tools=tools
+    )
     return {
-        "data": {
-            IMAGE: image_url,
+        # Label Studio refuses a task without a field that the project's config shows.
+        "data": dict.fromkeys(sorted(tools.fields), "")
+        | {
+            tools.data_field: image_url,
             SAMPLE: draft.sample_id,
             ROUND: draft.round_number,
+            NOTE: "",
+            PROMPT: "",
+            UNSURE: unsure_url or image_url,
         },
         "meta": dict(draft.attributes) | _told_of_erased(draft),
         "predictions": [
@@ -75,8 +81,10 @@ def mask_from_annotation(
     label_map: LabelMap,
     *,
     size: tuple[int, int] | None,
+    classes: Mapping[str, str] | None = None,
 ) -> NDArray[np.uint8]:
-    """What a person submitted, as (H, W) uint8 class ids; the rule is in `annotation/regions.py`.
+    """What a person submitted, as (H, W) uint8 class ids; the rule is in `annotation/regions.py`,
+    as is what `classes` means.
 
     Raises:
         LabelMapError: an unknown label; names task, annotation and region.
@@ -86,7 +94,7 @@ def mask_from_annotation(
     where = f"task {task.task_id}, annotation {annotation.annotation_id}"
     if not painted_regions(annotation.regions):
         raise ShapeError(f"{where}: submitted without a region; nothing to learn from")
-    return mask_from_regions(annotation.regions, label_map, size=size, where=where)
+    return mask_from_regions(annotation.regions, label_map, size=size, where=where, classes=classes)
 
 
 def carries(data: Mapping[str, object], sample_id: str, round_number: int) -> bool:

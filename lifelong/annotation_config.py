@@ -19,4 +19,7 @@ class LabelStudioSection(Section):
     local_files_root: Path | None = None
     timeout_seconds: Annotated[float, Field(gt=0)] = 60
     poll_seconds: Seconds = 2.0
-    draft: Literal["brush", "polygons"] = "brush"
+    # Shapes of a draft: things as polygons and the rest as brush, or all of it as one of them.
+    draft: Literal["auto", "brush", "polygons"] = "auto"
+    polygon_tolerance_px: Annotated[float, Field(ge=0, le=100)] = 1.0  # of "auto"
+    draft_by_class: dict[str, Literal["brush", "polygons"]] = Field(default_factory=dict)

@@ -50,6 +50,10 @@ class FakeStudio:
         self.folders[number] = []
         return number
 
+    def label_config(self, project_id: int) -> str:
+        self._answer()
+        return self.projects[project_id].label_config
+
     def set_label_config(self, project_id: int, label_config: str) -> None:
         self._answer()
         self.projects[project_id] = replace(self.projects[project_id], label_config=label_config)

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from annotation.draft_regions import brush_region
 from annotation.regions import (
     Region,
-    brush_region,
     label_map_id,
     mask_from_regions,
     painted_regions,

@@ -3,11 +3,12 @@
 import numpy as np
 
 from cloud.preannotation.drafting import Draft, Drafter
+from cloud.preannotation.unsure_picture import unsure_picture
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber
-from lifelong.records.keys import draft_key
+from lifelong.records.keys import draft_key, unsure_key
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
-from lifelong.records.pixels import image_from_bytes, png_from_mask
+from lifelong.records.pixels import image_from_bytes, jpeg_from_image, png_from_mask
 from lifelong.records.samples import HardExample, PreAnnotation, RegionScore
 from lifelong.regions import connected_pieces
 
@@ -21,7 +22,8 @@ class Preannotator:
         self._storage, self._drafter, self._label_map = storage, drafter, label_map
 
     def annotate(self, example: HardExample, round_number: RoundNumber) -> PreAnnotation:
-        """Draft one mask and store it at `drafts/{round}/{sample_id}.png`.
+        """Draft one mask and store it at `drafts/{round}/{sample_id}.png`, and beside it a
+        picture that shows where it is unsure.
 
         Repeating it writes the same bytes under the same key.
 
@@ -35,6 +37,8 @@ class Preannotator:
         draft = self._drafter.draft(image)
         key = draft_key(round_number, example.sample_id)
         self._storage.put(key, png_from_mask(draft.mask))
+        shown = unsure_key(round_number, example.sample_id)
+        self._storage.put(shown, jpeg_from_image(unsure_picture(image, draft)))
         return PreAnnotation(
             sample_id=example.sample_id,
             round_number=round_number,
@@ -48,6 +52,7 @@ class Preannotator:
             regions=region_scores(draft),
             attributes=example.attributes,
             erased_classes=tuple(self._label_map.names[class_id] for class_id in draft.erased),
+            unsure_key=shown,
         )
 
 

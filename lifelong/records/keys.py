@@ -28,6 +28,11 @@ def draft_key(round_number: RoundNumber, sample_id: SampleId) -> str:
     return f"drafts/{round_number}/{sample_id}.png"
 
 
+def unsure_key(round_number: RoundNumber, sample_id: SampleId) -> str:
+    """A picture that shows where that mask is unsure."""
+    return f"drafts/{round_number}/{sample_id}.unsure.jpg"
+
+
 def bundle_key(version_id: VersionId) -> str:
     """A version's bundle."""
     return f"models/{version_id}.bundle"

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from annotation.draft_regions import DraftShapes, brush_region
 from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.labeling_config import labeling_config
-from annotation.regions import brush_region, mask_from_regions
+from annotation.regions import mask_from_regions
 from annotation.tasks import task_json
 from cloud.demo.scripted_annotator import ScriptedAnnotator
 from lifelong.annotation_config import LabelStudioSection
@@ -383,7 +384,13 @@ def test_a_request_that_timed_out_on_our_side_leaves_no_twins(
         drafts = setting.drafts(90)
         project = setting.exchange.push(drafts[:1])[0].project_id
         bodies = [
-            task_json(draft, a_mask(seed), image_url="/x", label_map=SMALL_MAP, mode="brush")
+            task_json(
+                draft,
+                a_mask(seed),
+                image_url="/x",
+                label_map=SMALL_MAP,
+                shapes=DraftShapes(mode="brush"),
+            )
             for seed, draft in enumerate(drafts)
         ]
         with (

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
+from annotation.draft_regions import DraftShapes
 from annotation.formats.label_studio_json import mask_of_task, tasks_from_export
 from annotation.formats.ssa import mask_from_ssa
 from annotation.tasks import task_json
@@ -149,7 +150,9 @@ def _check_names(dataset, ontology):
 
 def _through_label_studio(mask, mode):
     draft = a_pre_annotation(height=mask.shape[0], width=mask.shape[1], regions=())
-    task = task_json(draft, mask, image_url="/1.png", label_map=CITYSCAPES, mode=mode)
+    task = task_json(
+        draft, mask, image_url="/1.png", label_map=CITYSCAPES, shapes=DraftShapes(mode=mode)
+    )
     told = json.loads(json.dumps(task))
     submitted = {"id": 5, "completed_by": 1, "result": told["predictions"][0]["result"]}
     export = json.dumps([{"id": 1, "data": told["data"], "annotations": [submitted]}])

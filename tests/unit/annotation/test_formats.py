@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from annotation.draft_regions import DraftShapes, regions_from_mask
 from annotation.formats.label_studio_json import mask_of_task, tasks_from_export
 from annotation.formats.ssa import mask_from_ssa, ssa_from_mask
 from annotation.formats.train_ids import read_train_ids, train_ids_png, write_train_ids
-from annotation.regions import regions_from_mask
 from lifelong.errors import CorruptRecordError, ImageError, LabelMapError, ShapeError
 from lifelong.records.label_map import CITYSCAPES
 from tests.builders import SMALL_MAP, a_mask
@@ -33,7 +33,7 @@ def json_min(task_id: int, mask: NDArray[np.uint8], mode: Any, **more: Any) -> d
         "updated_at": "2026-03-01T12:00:00.000000Z",
         "lead_time": 3.5,
     }
-    for region in regions_from_mask(mask, CITYSCAPES, mode=mode):
+    for region in regions_from_mask(mask, CITYSCAPES, shapes=DraftShapes(mode=mode)):
         sizes = {key: region[key] for key in ("original_width", "original_height")}  # type: ignore[literal-required]
         entry.setdefault(region["from_name"], []).append(region["value"] | sizes)
     return entry | more
@@ -105,7 +105,7 @@ def test_cnv_04_an_ssa_class_that_the_label_map_lacks_is_refused() -> None:
 
 
 def test_json_keeps_skips_several_annotations_and_people() -> None:
-    result = regions_from_mask(a_mask(1), SMALL_MAP, mode="brush")
+    result = regions_from_mask(a_mask(1), SMALL_MAP, shapes=DraftShapes(mode="brush"))
     entry = {
         "id": 4,
         "data": {"image": "x"},

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from annotation.regions import Region, brush_region, mask_from_regions, regions_from_mask
+from annotation.draft_regions import DraftShapes, brush_region, regions_from_mask
+from annotation.regions import Region, mask_from_regions
 from lifelong.errors import CorruptRecordError, LabelMapError, ShapeError
 from lifelong.records.label_map import CITYSCAPES
 from tests.builders import SMALL_MAP
@@ -36,7 +37,7 @@ def painted(*regions: Region) -> NDArray[np.uint8]:
 @given(label_maps(classes=4))
 @pytest.mark.parametrize("mode", ["brush", "polygons"])
 def test_cnv_02_no_edit_round_trip_is_exact(mode: Any, mask: NDArray[np.uint8]) -> None:
-    regions = regions_from_mask(mask, CITYSCAPES, mode=mode)
+    regions = regions_from_mask(mask, CITYSCAPES, shapes=DraftShapes(mode=mode))
     ids = [region["id"] for region in regions]
     assert len(set(ids)) == len(ids)
     back = mask_from_regions(regions, CITYSCAPES, size=mask.shape, where="task 7")  # type: ignore[arg-type]
@@ -46,7 +47,7 @@ def test_cnv_02_no_edit_round_trip_is_exact(mode: Any, mask: NDArray[np.uint8]) 
 @pytest.mark.parametrize("mode", ["brush", "polygons"])
 def test_cnv_02_camvid_comes_back_exactly(mode: Any) -> None:
     for name, mask in camvid_masks():
-        regions = regions_from_mask(mask, CITYSCAPES, mode=mode)
+        regions = regions_from_mask(mask, CITYSCAPES, shapes=DraftShapes(mode=mode))
         back = mask_from_regions(regions, CITYSCAPES, size=None, where=name)
         assert np.array_equal(back, mask), name
 
@@ -54,7 +55,7 @@ def test_cnv_02_camvid_comes_back_exactly(mode: Any) -> None:
 def test_brush_drafts_have_one_region_a_class_and_carry_its_score() -> None:
     mask = np.array([[0, 2, 0, 255]], dtype=np.uint8)
     first, second = regions_from_mask(
-        mask, SMALL_MAP, mode="brush", score_of=lambda c, box: {2: 0.75}.get(c)
+        mask, SMALL_MAP, shapes=DraftShapes(mode="brush"), score_of=lambda c, box: {2: 0.75}.get(c)
     )
     assert (first["id"], second["id"]) == ("draft-0", "draft-2")
     assert "score" not in first
@@ -167,4 +168,6 @@ def test_cnv_04_what_cannot_be_read_names_the_region(region: Region) -> None:
 
 def test_a_draft_with_foreign_ids_is_refused() -> None:
     with pytest.raises(LabelMapError):
-        regions_from_mask(np.array([[7]], dtype=np.uint8), SMALL_MAP, mode="brush")
+        regions_from_mask(
+            np.array([[7]], dtype=np.uint8), SMALL_MAP, shapes=DraftShapes(mode="brush")
+        )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from annotation.draft_regions import DraftShapes
 from annotation.label_studio import LabelStudio
 from annotation.studio_tasks import studio_task
 from annotation.tasks import carries, mask_from_annotation, task_json
@@ -25,11 +26,16 @@ def test_ann_02_a_task_carries_our_ids_the_attributes_and_the_draft() -> None:
             RegionScore(class_id=1, area=10, box=box, score=0.9),
         ),
     )
-    body = task_json(draft, a_mask(3), image_url="/x.jpg", label_map=SMALL_MAP, mode="brush")
+    body = task_json(
+        draft, a_mask(3), image_url="/x.jpg", label_map=SMALL_MAP, shapes=DraftShapes(mode="brush")
+    )
     assert body["data"] == {
         "image": "/x.jpg",
         "cornerloop_sample": draft.sample_id,
         "cornerloop_round": 4,
+        "cornerloop_note": "",
+        "cornerloop_prompt": "",
+        "cornerloop_unsure": "/x.jpg",  # no picture of doubts: the plain one
     }
     assert body["meta"] == {"site": "north-gate", "condition": "night"}
     prediction = body["predictions"][0]  # type: ignore[index]
@@ -53,7 +59,9 @@ def test_pre_14_each_polygon_is_as_sure_as_its_piece() -> None:
             RegionScore(class_id=1, area=36, box=(2, 2, 7, 7), score=0.2),
         ),
     )
-    body = task_json(draft, mask, image_url="", label_map=SMALL_MAP, mode="polygons")
+    body = task_json(
+        draft, mask, image_url="", label_map=SMALL_MAP, shapes=DraftShapes(mode="polygons")
+    )
     found = [
         (region["value"]["polygonlabels"][0], region["score"])
         for region in body["predictions"][0]["result"]  # type: ignore[index]
@@ -65,17 +73,27 @@ def test_pre_14_each_polygon_is_as_sure_as_its_piece() -> None:
 def test_pre_16_the_annotator_is_told_what_the_draft_lost() -> None:
     """PRE-16: classes that were seen and are nowhere in the draft."""
     draft = a_pre_annotation(3, erased_classes=("pole", "traffic sign"))
-    body = task_json(draft, a_mask(3), image_url="", label_map=SMALL_MAP, mode="brush")
+    body = task_json(
+        draft, a_mask(3), image_url="", label_map=SMALL_MAP, shapes=DraftShapes(mode="brush")
+    )
     assert body["meta"]["erased_classes"] == "pole, traffic sign"  # type: ignore[index]
 
 
 def test_a_draft_of_another_size_or_label_map_is_refused() -> None:
     draft = a_pre_annotation(3)
     with pytest.raises(ShapeError, match=draft.mask_key):
-        task_json(draft, a_mask(3)[1:], image_url="", label_map=SMALL_MAP, mode="brush")
+        task_json(
+            draft,
+            a_mask(3)[1:],
+            image_url="",
+            label_map=SMALL_MAP,
+            shapes=DraftShapes(mode="brush"),
+        )
     foreign = np.full_like(a_mask(3), 9)
     with pytest.raises(LabelMapError):
-        task_json(draft, foreign, image_url="", label_map=SMALL_MAP, mode="brush")
+        task_json(
+            draft, foreign, image_url="", label_map=SMALL_MAP, shapes=DraftShapes(mode="brush")
+        )
 
 
 def test_cnv_04_an_annotation_without_regions_names_task_and_annotation() -> None:

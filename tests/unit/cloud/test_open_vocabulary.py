@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from annotation.regions import mask_from_regions, regions_from_mask
+from annotation.draft_regions import DraftShapes, regions_from_mask
+from annotation.regions import mask_from_regions
 from cloud.preannotation.naming.crops import cut
 from cloud.preannotation.ontology import ontology_of, read_ontology
 from cloud.preannotation.open_vocabulary import (
@@ -180,7 +181,7 @@ def test_pre_06_a_draft_can_be_imported_and_comes_back_exactly():
     draft = drafter(proposals, "a street", "two parked cars", "a teapot").draft(IMAGE)
     CITYSCAPES.check(draft.mask, "draft")
     for mode in ("brush", "polygons"):
-        regions = regions_from_mask(draft.mask, CITYSCAPES, mode=mode)
+        regions = regions_from_mask(draft.mask, CITYSCAPES, shapes=DraftShapes(mode=mode))
         back = mask_from_regions(regions, CITYSCAPES, size=(20, 30), where="task")
         assert np.array_equal(back, draft.mask)
 

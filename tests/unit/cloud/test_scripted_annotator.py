@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from annotation.regions import DraftMode, mask_from_regions, regions_from_mask
+from annotation.draft_regions import DraftMode, DraftShapes, regions_from_mask
+from annotation.regions import mask_from_regions
 from annotation.tasks import task_json
 from cloud.demo.scripted_annotator import ScriptedAnnotator, corrected
 from lifelong.records.label_map import CITYSCAPES
@@ -24,7 +25,7 @@ def test_whatever_the_draft_was_the_result_is_the_truth(
     truth: NDArray[np.uint8], seed: int, mode: DraftMode
 ) -> None:
     draft = np.where(np.random.default_rng(seed).random(truth.shape) < 0.1, 3, truth)
-    regions = regions_from_mask(draft.astype(np.uint8), CITYSCAPES, mode=mode)
+    regions = regions_from_mask(draft.astype(np.uint8), CITYSCAPES, shapes=DraftShapes(mode=mode))
     result, _ = corrected(regions, truth, CITYSCAPES)
     painted = mask_from_regions(result, CITYSCAPES, size=truth.shape, where="x")  # type: ignore[arg-type]
     assert np.array_equal(painted, truth)
@@ -33,13 +34,15 @@ def test_whatever_the_draft_was_the_result_is_the_truth(
 def test_right_classes_keep_their_regions_and_gone_ones_lose_them() -> None:
     truth = np.array([[0, 0, 1, 1]], dtype=np.uint8)
     draft = np.array([[0, 0, 1, 2]], dtype=np.uint8)
-    result, touched = corrected(regions_from_mask(draft, SMALL_MAP, mode="brush"), truth, SMALL_MAP)
+    result, touched = corrected(
+        regions_from_mask(draft, SMALL_MAP, shapes=DraftShapes(mode="brush")), truth, SMALL_MAP
+    )
     assert touched == 2
     assert [region["id"] == "draft-0" for region in result] == [True, False]
 
 
 def test_a_perfect_draft_is_submitted_as_it_is() -> None:
-    regions = regions_from_mask(a_mask(1), SMALL_MAP, mode="polygons")
+    regions = regions_from_mask(a_mask(1), SMALL_MAP, shapes=DraftShapes(mode="polygons"))
     assert corrected(regions, a_mask(1), SMALL_MAP) == (regions, 0)
 
 
@@ -47,7 +50,9 @@ def test_what_nobody_can_say_is_skipped_and_an_outage_is_waited_for() -> None:
     studio = FakeStudio()
     project = studio.create_project("Cornerloop", "", "")
     draft = a_pre_annotation(1)
-    body = task_json(draft, a_mask(1), image_url="", label_map=SMALL_MAP, mode="brush")
+    body = task_json(
+        draft, a_mask(1), image_url="", label_map=SMALL_MAP, shapes=DraftShapes(mode="brush")
+    )
     studio.import_tasks(project, [body])
     seen: list[Mapping[str, str]] = []
     stop = threading.Event()
@@ -71,7 +76,7 @@ def test_what_nobody_can_say_is_skipped_and_an_outage_is_waited_for() -> None:
 
 @pytest.mark.parametrize("broken", ["unicorn", ""])
 def test_a_draft_that_cannot_be_read_is_painted_anew(broken: str) -> None:
-    regions = regions_from_mask(a_mask(1), SMALL_MAP, mode="brush")
+    regions = regions_from_mask(a_mask(1), SMALL_MAP, shapes=DraftShapes(mode="brush"))
     regions[0]["value"]["brushlabels"] = [broken]
     result, _ = corrected(regions, a_mask(1), SMALL_MAP)
     painted = mask_from_regions(result, SMALL_MAP, size=(48, 64), where="x")
