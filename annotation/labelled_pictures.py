@@ -151,6 +151,7 @@ def picture_from_annotation(
             patch=patch,
             region_id=str(region.get("id", "")),
             shape=_SHAPES.get(region.get("type", ""), "mask"),
+            is_crowd=region.get("meta", {}).get("is_crowd") is True,
         )
         for region, class_id, patch in found
     ]
