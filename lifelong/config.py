@@ -11,6 +11,7 @@ from lifelong.annotation_config import LabelStudioSection
 from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.errors import ConfigError
+from lifelong.queue_config import QueueSection
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
 
@@ -177,6 +178,7 @@ class Config(Section):
     review: ReviewSection = ReviewSection()
     annotation_folder: Path | None = None  # people work on files there, without Label Studio
     preannotation: PreannotationSection = PreannotationSection()
+    queue: QueueSection = QueueSection()
     rounds: RoundsSection = RoundsSection()
     training: TrainingSection = TrainingSection()
     gate: GateSection = GateSection()
