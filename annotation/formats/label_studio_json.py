@@ -2,12 +2,22 @@
 
 JSON-MIN has one entry an annotation and loses region ids and skips; entries of the same task are
 brought together again. Both may hold only a part of a project: that is no error.
+
+`entries_of_export` reads a file of any length in constant memory; entries of JSON-MIN, which may
+lie anywhere in the file, wait for their task on the disk.
 """
 
 import json
-from collections.abc import Mapping
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import IO
 
+import ijson
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +45,98 @@ _KINDS = (
 _OWN_FIELDS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
 )
+
+
+Entry = Mapping[str, object]  # one object of an export's list
+
+
+def entries_of_export(path: Path) -> Iterator[tuple[Entry, ...]]:
+    """Read an export, JSON or JSON-MIN, as a stream: what belongs to one task, task by task.
+
+    Entries of JSON come in the file's order, each alone; those of JSON-MIN by task id.
+
+    Raises:
+        CorruptRecordError: not such an export; names the file.
+    """
+    with path.open("rb") as file:
+        entries = _entries(file, path.name)
+        first = next(entries, None)
+        if first is None:
+            return
+        if "annotations" in first:
+            yield (first,)
+            for entry in entries:
+                yield (entry,)
+            return
+        yield from _by_task(first, entries, path.name)
+
+
+def task_of_entries(entries: tuple[Entry, ...], where: str) -> StudioTask:
+    """One task from what `entries_of_export` yields.
+
+    Raises:
+        CorruptRecordError: no id; names `where`.
+    """
+    tasks = [
+        studio_task(entry, lambda user_id: f"user {user_id}")
+        if "annotations" in entry
+        else _task_from_min(entry, where)
+        for entry in entries
+    ]
+    annotations = tuple(one for task in tasks for one in task.annotations)
+    submitted = sum(not one.is_skip for one in annotations)
+    return replace(
+        tasks[0],
+        annotations=annotations,
+        submitted=submitted,
+        skipped=len(annotations) - submitted,
+    )
+
+
+def _entries(file: IO[bytes], where: str) -> Iterator[dict[str, object]]:
+    """The objects of the one list that the file is."""
+    start = file.peek(64)[:64].lstrip() if hasattr(file, "peek") else b"["
+    if not start.startswith(b"["):
+        raise CorruptRecordError(f"{where}: expected a list of tasks as Label Studio exports it")
+    try:
+        for entry in ijson.items(file, "item", use_float=True):
+            if not isinstance(entry, dict):
+                raise CorruptRecordError(
+                    f"{where}: expected a list of tasks as Label Studio exports it, one is "
+                    f"{str(entry)[:40]!r}"
+                )
+            yield entry
+    except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
+        raise CorruptRecordError(f"{where}: not JSON ({error})") from error
+
+
+def _by_task(
+    first: dict[str, object], others: Iterator[dict[str, object]], where: str
+) -> Iterator[tuple[Entry, ...]]:
+    """Entries of JSON-MIN sorted by task id; those of one task in the file's order."""
+    with tempfile.TemporaryDirectory(prefix="cornerloop-") as folder:
+        shelf = sqlite3.connect(Path(folder) / "entries.sqlite")
+        try:
+            shelf.execute("PRAGMA journal_mode=OFF")
+            shelf.execute("CREATE TABLE entries (task INTEGER, place INTEGER, body BLOB)")
+            place = 0
+            entry: dict[str, object] | None = first
+            while entry is not None:
+                task_id = entry.get("id")
+                if not isinstance(task_id, int):
+                    raise CorruptRecordError(
+                        f"{where}, entry {place}: neither annotations nor an id; is it an export?"
+                    )
+                body = zlib.compress(json.dumps(entry).encode(), 1)
+                shelf.execute("INSERT INTO entries VALUES (?, ?, ?)", (task_id, place, body))
+                place += 1
+                entry = next(others, None)
+            shelf.execute("CREATE INDEX by_task ON entries (task, place)")
+            rows = shelf.execute("SELECT task, body FROM entries ORDER BY task, place")
+            for _, group in groupby(rows, key=lambda row: row[0]):
+                yield tuple(json.loads(zlib.decompress(body)) for _, body in group)
+        finally:
+            shelf.close()
 
 
 def tasks_from_export(data: bytes, where: str) -> list[StudioTask]:
