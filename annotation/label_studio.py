@@ -1,13 +1,13 @@
 """What we ask of Label Studio, through its SDK: our words in and out, pages, our errors.
 
-The only module that knows the SDK and its exceptions. It never retries: the caller does
+The only module that knows the SDK and its exceptions, with `annotation/label_studio_settings.py`
+for what projects are told. It never retries: the caller does
 (`lifelong/links/retry.py`), because a POST that the SDK repeats by itself makes twins.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import label_studio_sdk
 from label_studio_sdk.core.api_error import ApiError
 from pydantic import ValidationError
 
+from annotation.label_studio_settings import ProjectCalls
 from annotation.regions import Region
 from annotation.studio_tasks import StudioProject, StudioTask, studio_task
 from annotation.task_fields import ROUND
@@ -31,7 +32,7 @@ _PAGE = 100
 _LIGHT = "id,data,meta,total_annotations,cancelled_annotations,updated_at"
 
 
-class LabelStudio:
+class LabelStudio(ProjectCalls):
     """A connection to one Label Studio, with a legacy token or a personal access token.
 
     Every method raises LabelStudioUnavailableError when it cannot be reached, is too slow or
@@ -93,8 +94,6 @@ class LabelStudio:
                 label_config=label_config,
                 expert_instruction=instruction,
                 maximum_annotations=1,
-                show_skip_button=True,
-                enable_empty_annotation=True,
                 show_collab_predictions=True,
             )
             return int(made.id)
@@ -108,19 +107,6 @@ class LabelStudio:
         """Replace a project's labelling config."""
         with self._translated(f"set the labelling config of project {project_id}"):
             self._sdk.projects.update(id=project_id, label_config=label_config)
-
-    def local_folders(self, project_id: int) -> list[str]:
-        """Folders that Label Studio may serve images from for this project."""
-        with self._translated(f"list the storages of project {project_id}"):
-            found = self._sdk.import_storage.local.list(project=project_id)
-            return [str(storage.path) for storage in found]
-
-    def add_local_folder(self, project_id: int, folder: Path) -> None:
-        """Let Label Studio serve images from `folder`, which lies under its document root."""
-        with self._translated(f"register folder {folder} with project {project_id}"):
-            self._sdk.import_storage.local.create(
-                project=project_id, path=str(folder), use_blob_urls=True, title="Cornerloop"
-            )
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, object]]) -> None:
         """Add tasks with their predictions, 100 a request.
@@ -189,6 +175,17 @@ class LabelStudio:
             if _status(error) == 404:
                 return None
             raise
+
+    def set_task_data(self, task_id: int, data: Mapping[str, object]) -> bool:
+        """Replace a task's data; False when there is no such task."""
+        try:
+            with self._translated(f"change the data of task {task_id}"):
+                self._sdk.tasks.update(str(task_id), data=dict(data))
+        except LabelStudioRefusedError as error:
+            if _status(error) == 404:
+                return False
+            raise
+        return True
 
     def delete_task(self, task_id: int) -> None:
         """Remove a task with all that belongs to it; nothing happens when there is none."""
@@ -270,6 +267,41 @@ class LabelStudio:
                 project=project_id, query=query, page=1, page_size=_PAGE, resolve_uri=False
             )
             return [self._task(item.model_dump()) for item in page.items or []]
+
+    def set_annotators(self, project_id: int, count: int) -> None:
+        """How many people a task is given to before it leaves the label stream."""
+        with self._translated(f"ask {count} annotators for tasks of project {project_id}"):
+            self._sdk.projects.update(id=project_id, maximum_annotations=count)
+
+    def annotation_json(self, annotation_id: int) -> dict[str, object]:
+        """One annotation with everything that Label Studio tells of it."""
+        with self._translated(f"read annotation {annotation_id}"):
+            return dict(self._sdk.annotations.get(id=annotation_id).model_dump(mode="json"))
+
+    def delete_annotation(self, annotation_id: int) -> None:
+        """Remove an annotation; its task is back in the queue when others are too few."""
+        try:
+            with self._translated(f"delete annotation {annotation_id}"):
+                self._sdk.annotations.delete(id=annotation_id)
+        except LabelStudioRefusedError as error:
+            if _status(error) != 404:
+                raise
+
+    def replace_prediction(self, prediction_id: int, regions: Sequence[Region]) -> None:
+        """Let a task open with other regions."""
+        with self._translated(f"replace prediction {prediction_id}"):
+            self._sdk.predictions.update(id=prediction_id, result=[dict(r) for r in regions])
+
+    def add_prediction(self, task_id: int, model_version: str, regions: Sequence[Region]) -> None:
+        """Give a task a draft."""
+        with self._translated(f"add a draft to task {task_id}"):
+            result = [dict(region) for region in regions]
+            self._sdk.predictions.create(task=task_id, model_version=model_version, result=result)
+
+    def set_data(self, task_id: int, data: Mapping[str, object]) -> None:
+        """Replace the data of a task, all of it."""
+        with self._translated(f"change the data of task {task_id}"):
+            self._sdk.tasks.update(id=str(task_id), data=dict(data))
 
     def _task(self, body: Mapping[str, object]) -> StudioTask:
         return studio_task(body, self._email)

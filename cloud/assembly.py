@@ -13,8 +13,10 @@ from cloud.lease import Lease
 from cloud.loop import Ports, PreAnnotator
 from cloud.releases import Releases
 from cloud.rounds import Rounds
+from cloud.selection import Queue
 from cloud.service import Service
 from cloud.training_job import TrainingJob
+from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
@@ -65,9 +67,17 @@ def make_service(cloud: Cloud) -> Service:
         section=section,
         journal=cloud.journal,
         now=utc_now,
+        webhook_secret=webhook_secret(section),
     )
     ports = Ports(
         inbox=Inbox(cloud.storage, cloud.journal),
+        selection=Queue(
+            section=cloud.config.queue,
+            kb=cloud.kb,
+            storage=cloud.storage,
+            journal=cloud.journal,
+            bundle=cloud.releases.bundle,
+        ),
         preannotator=make_preannotator(cloud),
         annotators=exchange,
         job=TrainingJob(cloud.storage, cloud.kb, cloud.config.job, cloud.journal),
@@ -91,6 +101,23 @@ def make_preannotator(cloud: Cloud) -> PreAnnotator:
 
     real = preannotator_from(cloud.config.preannotation, cloud.storage, cloud.label_map)
     return KeptDrafts(cloud.storage, real)
+
+
+def webhook_secret(section: LabelStudioSection) -> str:
+    """What Label Studio's hints must carry; empty when it sends none.
+
+    Raises:
+        ConfigError: hints are wanted but the variable of their secret is empty.
+    """
+    if not section.webhook_url:
+        return ""
+    secret = os.environ.get(section.webhook_secret_env, "")
+    if not secret:
+        raise ConfigError(
+            f"label_studio.webhook_url is set, but environment variable "
+            f"{section.webhook_secret_env} is empty: set it to any long random text"
+        )
+    return secret
 
 
 def token_of(variable: str) -> str:

@@ -1,13 +1,13 @@
 """The cloud's main path: one round, one idempotent step at a time; names its ports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloud.selection import choose_for_annotation, without
+from cloud.selection import without
 from lifelong.config import RoundsSection
 from lifelong.errors import ModelOutputError, ObjectNotFoundError, RecordError
-from lifelong.records.ids import RoundNumber, VersionId
+from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.model_versions import Examination, Release
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import (
@@ -24,6 +24,29 @@ class Inbox(Protocol):
 
     def collect(self) -> list[HardExample]:
         """Every example ever admitted."""
+
+
+class Selection(Protocol):
+    """The queue: what is worth a person's minute, and what is next."""
+
+    def choose(
+        self,
+        waiting: Iterable[HardExample],
+        *,
+        incumbent: VersionId | None,
+        budget: int,
+        at_least: int,
+    ) -> tuple[HardExample, ...]:
+        """The best `budget` examples in order; none while too few of the incumbent's wait."""
+
+    def order(
+        self,
+        open_: Iterable[HardExample],
+        *,
+        done: Sequence[HardExample],
+        incumbent: VersionId | None,
+    ) -> tuple[SampleId, ...]:
+        """The order in which people should take what is open."""
 
 
 class PreAnnotator(Protocol):
@@ -53,6 +76,9 @@ class Annotators(Protocol):
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What is finished of these."""
+
+    def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
+        """Show the open tasks in this order."""
 
 
 class Job(Protocol):
@@ -86,6 +112,7 @@ class Ports:
     """Everything outside that a round needs."""
 
     inbox: Inbox
+    selection: Selection
     preannotator: PreAnnotator
     annotators: Annotators
     job: Job
@@ -107,6 +134,7 @@ def advance(round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSec
         case RoundState.ANNOTATING:
             pulled = at.annotators.pull(round_.tasks)
             if len(pulled.annotations) + len(pulled.skips) < _enough(round_, rules):
+                _sort(round_, pulled, at)
                 return round_  # people are still at work
             skips = (*round_.skips, *pulled.skips)
             people = {"annotations": pulled.annotations, "skips": skips}
@@ -144,12 +172,24 @@ def _chosen(
     round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSection
 ) -> tuple[HardExample, ...]:
     waiting = without(at.inbox.collect(), (past.examples for past in earlier))
-    return choose_for_annotation(
+    return at.selection.choose(
         waiting,
         incumbent=round_.incumbent,
         budget=rules.annotation_budget,
         at_least=rules.min_examples,
     )
+
+
+def _sort(round_: Round, pulled: Pulled, at: Ports) -> None:
+    """What people have done changes what is worth doing next."""
+    labelled = {annotation.sample_id for annotation in pulled.annotations}
+    skipped = {skip.sample_id for skip in (*pulled.skips, *round_.skips)}
+    order = at.selection.order(
+        [e for e in round_.examples if e.sample_id not in labelled | skipped],
+        done=[e for e in round_.examples if e.sample_id in labelled],
+        incumbent=round_.incumbent,
+    )
+    at.annotators.sort(round_.tasks, order)
 
 
 def _drafted(

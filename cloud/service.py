@@ -16,6 +16,9 @@ from lifelong.records.rounds import Round, RoundState
 
 logger = logging.getLogger(__name__)
 
+_SETTLE_SECONDS = 0.2  # hints come in swarms: one look answers all of them
+_HINT_GAP_SECONDS = 1.0  # between two looks that hints ask for
+
 
 class Service:
     """The loop's engine; everything it knows is in storage, so it may die at any moment."""
@@ -38,23 +41,45 @@ class Service:
         self._people_pause_s = people_pause_s  # between two looks while people are at work
         self._journal = journal
         self._now = now
+        self._hint = threading.Event()
+        self._hinted = False  # the last look was asked for
         self.last_error = ""
 
+    def wake(self) -> None:
+        """Somebody says that there is something to see: look soon, not after the pause.
+
+        Returns at once, from any thread; a hundred hints are one look. A hint is no record: what
+        it was about is found by looking, and is found without it when the pause is over.
+        """
+        self._hint.set()
+
     def run(self, stop: threading.Event) -> None:
-        """Advance until `stop` is set; errors are logged and the step is tried again.
+        """Advance until `stop` is set (call `wake` then, to end a pause); errors are logged and
+        the step is tried again.
 
         Raises:
             LeaseLostError: another service took over; this one must not go on.
         """
         pause = self._rules.step_seconds
         try:
-            while not stop.wait(pause):
+            while not self._paused(pause, stop):
                 pause = self._tried_step()
         finally:
             try:
                 self._lease.release()
             except LifelongError:
                 logger.exception("the lease could not be handed back; it will expire")
+
+    def _paused(self, seconds: float, stop: threading.Event) -> bool:
+        """Wait so long, or until a hint comes; True when it is time to stop."""
+        # After a look that a hint asked for, the next hint waits a moment with its like.
+        if seconds > 0 and self._hinted and stop.wait(min(seconds, _HINT_GAP_SECONDS)):
+            return True
+        self._hinted = self._hint.wait(seconds)
+        settle = _SETTLE_SECONDS if self._hinted else 0.0
+        ended = stop.wait(settle)
+        self._hint.clear()  # before the look: what is said during it deserves another one
+        return ended
 
     def step(self) -> bool:
         """One look at the open round; True when it moved."""

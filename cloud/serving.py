@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from cloud.assembly import Cloud, make_service, open_cloud
+from cloud.assembly import Cloud, make_service, open_cloud, webhook_secret
 from cloud.reports import rounds_overview
 from cloud.service import Service
 from cloud.web.app import make_app
@@ -29,6 +29,8 @@ def serve(config: Config) -> None:
         overview=_overview(open_cloud(config)),
         trouble=lambda: service.last_error,
         title=config.label_studio.project,
+        hint=service.wake,
+        secret=webhook_secret(config.label_studio),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")
@@ -41,6 +43,7 @@ def serve(config: Config) -> None:
     loop.start()
     server.run()  # returns on SIGTERM and Ctrl-C
     stop.set()
+    service.wake()
     loop.join(timeout=30)
     if ended:
         raise RoundError(f"rounds are no longer advanced here: {ended[0]}") from ended[0]

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from annotation.project_settings import Backend, Bucket
+from annotation.queue_order import View
 from annotation.regions import Region
 from annotation.studio_tasks import (
     StudioAnnotation,
@@ -18,6 +20,7 @@ from annotation.studio_tasks import (
     StudioTask,
 )
 from annotation.task_fields import ROUND
+from annotation.webhooks import Webhook
 from lifelong.errors import LabelStudioRefusedError, LabelStudioUnavailableError
 
 
@@ -31,6 +34,14 @@ class FakeStudio:
         self.projects: dict[int, StudioProject] = {}
         self.folders: dict[int, list[str]] = {}
         self.shown: dict[int, str] = {}
+        self.annotators: dict[int, int] = {}  # project id -> people a task
+        self.told: dict[int, dict[str, object]] = {}  # settings by project
+        self.tabs: dict[int, tuple[int, View]] = {}  # id -> project, view; the same for the next
+        self.hooks: dict[int, tuple[int, Webhook]] = {}
+        self.stores: dict[int, tuple[int, Bucket]] = {}
+        self.models: dict[int, tuple[int, Backend]] = {}
+        self.dead_models: set[str] = set()  # addresses that do not answer
+        self.writes = 0  # tasks whose data was replaced
         self.email = "annotator@cornerloop.example"
         self._tasks: dict[int, tuple[int, StudioTask]] = {}  # task id -> project id, task
         self._late: list[tuple[int, list[Mapping[str, object]]]] = []
@@ -65,6 +76,69 @@ class FakeStudio:
     def add_local_folder(self, project_id: int, folder: Path) -> None:
         self._answer()
         self.folders[project_id].append(str(folder))
+
+    def settings(self, project_id: int) -> Mapping[str, object]:
+        self._answer()
+        return dict(self.told.get(project_id, {}))
+
+    def change_settings(self, project_id: int, changes: Mapping[str, object]) -> None:
+        self._answer()
+        self.told.setdefault(project_id, {}).update(changes)
+
+    def buckets(self, project_id: int) -> list[Bucket]:
+        self._answer()
+        return [one for project, one in self.stores.values() if project == project_id]
+
+    def save_bucket(self, project_id: int, bucket: Bucket) -> None:
+        self._answer()
+        number = bucket.storage_id or max(self.stores, default=0) + 1
+        self.stores[number] = (project_id, replace(bucket, storage_id=number))
+
+    def backends(self, project_id: int) -> list[Backend]:
+        self._answer()
+        return [one for project, one in self.models.values() if project == project_id]
+
+    def save_backend(self, project_id: int, backend: Backend) -> None:
+        self._answer()
+        if backend.url in self.dead_models:
+            raise LabelStudioRefusedError(f"{backend.url} does not answer")
+        number = backend.backend_id or max(self.models, default=0) + 1
+        self.models[number] = (project_id, replace(backend, backend_id=number))
+
+    def views(self, project_id: int) -> list[View]:
+        self._answer()
+        return [one for project, one in self.tabs.values() if project == project_id]
+
+    def save_view(self, project_id: int, view: View) -> None:
+        self._answer()
+        number = view.view_id or max(self.tabs, default=0) + 1
+        self.tabs[number] = (project_id, replace(view, view_id=number))
+
+    def delete_view(self, view_id: int) -> None:
+        self._answer()
+        self.tabs.pop(view_id, None)
+
+    def webhooks(self, project_id: int) -> list[Webhook]:
+        self._answer()
+        return [one for project, one in self.hooks.values() if project == project_id]
+
+    def save_webhook(self, project_id: int, webhook: Webhook) -> None:
+        self._answer()
+        number = webhook.webhook_id or max(self.hooks, default=0) + 1
+        self.hooks[number] = (project_id, replace(webhook, webhook_id=number))
+
+    def delete_webhook(self, webhook_id: int) -> None:
+        self._answer()
+        self.hooks.pop(webhook_id, None)
+
+    def set_task_data(self, task_id: int, data: Mapping[str, object]) -> bool:
+        self._answer()
+        if task_id not in self._tasks:
+            return False
+        self.writes += 1
+        project, task = self._tasks[task_id]
+        self._tasks[task_id] = (project, replace(task, data=dict(data), updated_at=self._tick()))
+        return True
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, object]]) -> None:
         self._answer()
@@ -125,13 +199,95 @@ class FakeStudio:
         seconds: float,
         parent_prediction: int | None,
     ) -> int:
-        return self._annotate(task_id, tuple(regions), seconds=seconds, is_skip=False)
+        return self._annotate(
+            task_id,
+            tuple(regions),
+            seconds=seconds,
+            is_skip=False,
+            parent_prediction=parent_prediction,
+        )
 
     def skip_task(self, task_id: int) -> None:
         self._annotate(task_id, (), seconds=None, is_skip=True)
 
+    def set_annotators(self, project_id: int, count: int) -> None:
+        self._answer()
+        self.annotators[project_id] = count
+
+    def annotation_json(self, annotation_id: int) -> dict[str, object]:
+        self._answer()
+        _, one = self._annotation(annotation_id)
+        return {
+            "id": one.annotation_id,
+            "completed_by": one.annotator,
+            "updated_at": str(one.at),
+            "lead_time": one.seconds,
+            "result": [dict(region) for region in one.regions],
+        }
+
+    def delete_annotation(self, annotation_id: int) -> None:
+        self._answer()
+        task, gone = self._annotation(annotation_id)
+        kept = tuple(one for one in task.annotations if one is not gone)
+        self._change(
+            task.task_id,
+            annotations=kept,
+            submitted=sum(not one.is_skip for one in kept),
+            skipped=sum(one.is_skip for one in kept),
+        )
+
+    def change_annotation(self, annotation_id: int, regions: Sequence[Region]) -> None:
+        """Update an annotation as a person would."""
+        task, old = self._annotation(annotation_id)
+        new = replace(old, regions=tuple(regions), at=self._tick())
+        self._change(
+            task.task_id, annotations=tuple(new if a is old else a for a in task.annotations)
+        )
+
+    def save_draft(self, task_id: int, regions: Sequence[Region]) -> None:
+        """What the browser does by itself while somebody works."""
+        self._change(task_id, drafts=self._tasks[task_id][1].drafts + 1)
+
+    def replace_prediction(self, prediction_id: int, regions: Sequence[Region]) -> None:
+        self._answer()
+        for _, task in list(self._tasks.values()):
+            if any(one.prediction_id == prediction_id for one in task.predictions):
+                changed = tuple(
+                    replace(one, regions=tuple(regions))
+                    if one.prediction_id == prediction_id
+                    else one
+                    for one in task.predictions
+                )
+                self._change(task.task_id, predictions=changed)
+
+    def add_prediction(self, task_id: int, model_version: str, regions: Sequence[Region]) -> None:
+        self._answer()
+        task = self._tasks[task_id][1]
+        made = StudioPrediction(
+            prediction_id=task_id * 10 + len(task.predictions),
+            model_version=model_version,
+            score=None,
+            regions=tuple(regions),
+        )
+        self._change(task_id, predictions=(*task.predictions, made))
+
+    def set_data(self, task_id: int, data: Mapping[str, object]) -> None:
+        self._answer()
+        self._change(task_id, data=dict(data))
+
     def close(self) -> None:
         return None
+
+    def _annotation(self, annotation_id: int) -> tuple[StudioTask, StudioAnnotation]:
+        for _, task in self._tasks.values():
+            for one in task.annotations:
+                if one.annotation_id == annotation_id:
+                    return task, one
+        raise LabelStudioRefusedError(f"no annotation {annotation_id}")
+
+    def _change(self, task_id: int, **changes: Any) -> None:
+        project, task = self._tasks[task_id]
+        self._tasks[task_id] = (project, replace(task, updated_at=self._tick(), **changes))
 
     def _answer(self) -> None:
         if not self.is_up:
@@ -163,7 +319,13 @@ class FakeStudio:
         self._tasks[task_id] = (project_id, task)
 
     def _annotate(
-        self, task_id: int, regions: tuple[Region, ...], *, seconds: float | None, is_skip: bool
+        self,
+        task_id: int,
+        regions: tuple[Region, ...],
+        *,
+        seconds: float | None,
+        is_skip: bool,
+        parent_prediction: int | None = None,
     ) -> int:
         self._answer()
         if task_id not in self._tasks:
@@ -177,6 +339,7 @@ class FakeStudio:
             is_skip=is_skip,
             seconds=seconds,
             regions=regions,
+            parent_prediction=parent_prediction,
         )
         changed = replace(
             task,

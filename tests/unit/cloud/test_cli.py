@@ -138,6 +138,8 @@ def test_the_page_tells_the_rounds_and_what_the_loop_waits_for(config_path: Path
         overview=lambda: rounds_overview(cloud.rounds.all(), cloud.kb, cloud.releases.history()),
         trouble=lambda: trouble[0],
         title="North gate",
+        hint=lambda: None,
+        secret="",
     )
     with TestClient(app) as client:
         assert client.get("/healthz").json() == {"status": "up"}

@@ -1,7 +1,7 @@
 """One whole turn of the loop with fakes: accepted, refused, and killed between any two steps."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ class World:
     handed_over: dict[SampleId, int] = field(default_factory=dict)
     trained: set[RoundNumber] = field(default_factory=set)
     pushed: int = 0
+    sorted_orders: list[tuple[SampleId, ...]] = field(default_factory=list)
 
     def call(self, action: Callable[[], object]) -> object:
         self.calls += 1
@@ -74,6 +75,31 @@ class World:
 
     def collect(self) -> list[HardExample]:
         return self.call(lambda: list(self.examples))  # type: ignore[return-value]
+
+    def choose(
+        self,
+        waiting: Iterable[HardExample],
+        *,
+        incumbent: VersionId | None,
+        budget: int,
+        at_least: int,
+    ) -> tuple[HardExample, ...]:
+        """By score alone; `cloud/selection.py` has tests of its own."""
+        ranked = sorted(waiting, key=lambda e: -e.score)
+        fresh = sum(example.version_id == incumbent for example in ranked)
+        return tuple(ranked[:budget]) if fresh >= at_least else ()
+
+    def order(
+        self,
+        open_: Iterable[HardExample],
+        *,
+        done: Sequence[HardExample],
+        incumbent: VersionId | None,
+    ) -> tuple[SampleId, ...]:
+        return tuple(example.sample_id for example in open_)
+
+    def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
+        self.sorted_orders.append(tuple(order))
 
     def annotate(self, example: HardExample, number: RoundNumber) -> PreAnnotation:
         if example.sample_id in self.poisoned:
@@ -175,7 +201,12 @@ def a_service(world: World, folder: Path) -> Service:
         releases.publish(OLD.version_id, RoundNumber(0), "first model")
     return Service(
         ports=Ports(
-            inbox=world, preannotator=world, annotators=world, job=world, releases=releases
+            inbox=world,
+            selection=world,
+            preannotator=world,
+            annotators=world,
+            job=world,
+            releases=releases,
         ),
         rounds=Rounds(world.storage),
         lease=Lease(world.storage, 30, lambda: NOON),
@@ -300,6 +331,7 @@ def test_label_studio_being_down_is_waited_out(tmp_path: Path) -> None:
     class Impatient(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             seen.append(service.last_error)
+            service.wake()  # this clock has no time for pauses
             rounds = Rounds(world.storage).all()
             return bool(rounds and rounds[-1].is_over) or len(seen) > 60
 
