@@ -21,6 +21,7 @@ from lifelong.errors import CorruptRecordError, ShapeError
 _SIZES = (3, 4, 8, 16)  # bits of a run length that we write, as Label Studio's SDK does
 _HEADER_BITS = 53
 _LONGEST_RUN = 1 << 16
+_CHUNK = 1 << 15  # runs packed at a time
 
 
 def rle_from_mask(painted: NDArray[np.bool_]) -> list[int]:
@@ -74,75 +75,128 @@ def mask_from_rle(rle: Sequence[int], height: int, width: int, where: str) -> ND
 
 def _packed(lengths: NDArray[np.int64], values: NDArray[np.int64], count: int) -> list[int]:
     """Runs (lengths, values 0 .. 255) of `count` values to bytes."""
-    pieces = (lengths - 1) // _LONGEST_RUN + 1  # a token holds at most 65,536
-    kinds = np.repeat(np.searchsorted([8, 16, 256], lengths), pieces)
-    last = np.cumsum(pieces) - 1
-    counts = np.full(int(pieces.sum()), _LONGEST_RUN, dtype=np.int64)
-    counts[last] = lengths - (pieces - 1) * _LONGEST_RUN
-    values = np.repeat(values, pieces)
-    size_bits = np.array(_SIZES, dtype=np.int64)[kinds]
-    # A token is one number: flag, size index, count - 1, value; single values clear the flag.
-    flags = (np.repeat(lengths, pieces) > 1).astype(np.int64)
-    tokens = (((flags << 2 | kinds) << size_bits) | (counts - 1)) << 8 | values
-    widths = size_bits + 11
-    starts = np.cumsum(widths) - widths + _HEADER_BITS
-    total = int(starts[-1] + widths[-1])
+    longest = 3 + max(_SIZES) + 8
+    tokens = len(lengths) + int(lengths.sum()) // _LONGEST_RUN
+    words = np.zeros((_HEADER_BITS + tokens * longest) // 64 + 2, dtype=np.uint64)
+    words[0] = np.uint64(_header(count) << (64 - _HEADER_BITS))
+    at = _HEADER_BITS
+    for start in range(0, len(lengths), _CHUNK):  # arrays that stay in the processor's cache
+        some = slice(start, start + _CHUNK)
+        numbers, widths = _tokens(lengths[some], values[some])
+        at = _append(words, at, numbers, widths)
     # The SDK adds eight zero bits even when the last byte is full already.
-    bits = np.zeros(total + 8 - total % 8, dtype=np.uint8)
-    bits[:_HEADER_BITS] = _header_bits(count)
+    return list(words[: at // 64 + 2].astype(">u8").tobytes()[: at // 8 + 1])
+
+
+def _tokens(
+    lengths: NDArray[np.int64], values: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Each run as a number and how many bits it has: flag, size index, count - 1, value."""
+    kinds = (lengths > 8).astype(np.int64)
+    kinds += lengths > 16
+    kinds += lengths > 256
+    flags = (lengths > 1).astype(np.int64)  # single values clear the flag
+    if lengths.max() > _LONGEST_RUN:
+        pieces = (lengths - 1) // _LONGEST_RUN + 1  # a token holds at most 65,536
+        rest = lengths - (pieces - 1) * _LONGEST_RUN
+        kinds, flags, values = (np.repeat(each, pieces) for each in (kinds, flags, values))
+        lengths = np.full(int(pieces.sum()), _LONGEST_RUN, dtype=np.int64)
+        lengths[np.cumsum(pieces) - 1] = rest
+    size_bits = np.array(_SIZES, dtype=np.int64)[kinds]
+    numbers = (((flags << 2 | kinds) << size_bits) | (lengths - 1)) << 8 | values
+    return numbers.astype(np.uint64), size_bits + 11
+
+
+def _append(
+    words: NDArray[np.uint64], at: int, numbers: NDArray[np.uint64], widths: NDArray[np.int64]
+) -> int:
+    """Write numbers of `widths` bits into big-endian words from bit `at` on; the bit after them."""
+    ends = np.cumsum(widths) + at
+    starts = ends - widths
+    place = starts >> 6
+    over = (starts & 63) + widths - 64  # bits that belong to the next word, if positive
+    left = np.maximum(-over, 0).astype(np.uint64)
+    right = np.maximum(over, 0).astype(np.uint64)
+    firsts = np.flatnonzero(np.diff(place, prepend=-1))
+    words[place[firsts]] |= np.bitwise_or.reduceat(numbers << left >> right, firsts)
+    across = np.flatnonzero(over > 0)
+    words[place[across] + 1] |= numbers[across] << (64 - over[across]).astype(np.uint64)
+    return int(ends[-1])
+
+
+def _header(count: int) -> int:
+    number = count << 5 | 7
     for size in _SIZES:
-        chosen = size_bits == size
-        shifts = np.arange(size + 10, -1, -1)
-        places = starts[chosen, None] + np.arange(size + 11)
-        bits[places] = (tokens[chosen, None] >> shifts) & 1
-    return [int(byte) for byte in np.packbits(bits).tolist()]
-
-
-def _header_bits(count: int) -> NDArray[np.uint8]:
-    text = f"{count:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in _SIZES)
-    return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
+        number = number << 4 | (size - 1)
+    return number
 
 
 def _unpacked(data: bytes, count: int, where: str) -> NDArray[np.uint8]:
-    """(count,) uint8; tokens are walked one by one, pixels are filled by numpy."""
+    """(count,) uint8; tokens are found one by one, everything else is done by numpy."""
     header = int.from_bytes(data[:7], "big") >> 3
     if (header >> 16) & 31 != 7:
         raise CorruptRecordError(
             f"{where}: brush RLE with values of {((header >> 16) & 31) + 1} bits, expected 8"
         )
     sizes = [((header >> shift) & 15) + 1 for shift in (12, 8, 4, 0)]
-    end = len(data) * 8
     padded = data + bytes(8)
-    lengths: list[int] = []
-    values: list[int] = []
-    at, filled = _HEADER_BITS, 0
-    while filled < count:
-        # At most 7 + 3 + 16 + 8 bits are needed: five bytes hold every token.
-        byte = at >> 3
-        window = int.from_bytes(padded[byte : byte + 5], "big") & ((1 << (40 - (at & 7))) - 1)
-        left = 40 - (at & 7)
-        size = sizes[(window >> (left - 3)) & 3]
-        run = ((window >> (left - 3 - size)) & ((1 << size) - 1)) + 1
-        at += 3 + size
-        if window >> (left - 1):
-            lengths.append(run)
-            values.append((window >> (left - 11 - size)) & 255)
-            at += 8
-        else:
-            if at + 8 * run <= end:
-                values.extend(_bytes_at(padded, at, run))
-                lengths.extend([1] * run)
-            at += 8 * run
-        if at > end:
-            raise CorruptRecordError(f"{where}: brush RLE ends after {filled} of {count} values")
-        filled += run
+    starts = np.array(_token_starts(padded, len(data) * 8, sizes), dtype=np.int64)
+    head = _bits_at(padded, starts, 19)  # flag, size index, and up to 16 bits of the count
+    repeated = (head >> 18).astype(np.bool_)
+    size = np.array(sizes, dtype=np.int64)[(head >> 16) & 3]
+    counts = ((head & 0xFFFF) >> (16 - size)) + 1
+    filled = int(counts.sum())
+    if filled < count:
+        raise CorruptRecordError(f"{where}: brush RLE ends after {filled} of {count} values")
+    # A repeated value is one entry, values that differ are one each.
+    entries = np.where(repeated, 1, counts)
+    first = np.cumsum(entries) - entries
+    number = np.arange(int(entries.sum())) - np.repeat(first, entries)
+    values = _bits_at(padded, np.repeat(starts + 3 + size, entries) + 8 * number, 8)
+    lengths = np.where(np.repeat(repeated, entries), np.repeat(counts, entries), 1)
     # A last run may be written longer than the picture; what is over is cut off.
-    runs = np.array(lengths, dtype=np.int64)
-    return np.repeat(np.array(values, dtype=np.uint8), runs)[:count]
+    return np.repeat(values.astype(np.uint8), lengths)[:count]
 
 
-def _bytes_at(padded: bytes, bit: int, count: int) -> bytes:
-    """`count` bytes that begin at any bit."""
-    first, shift = bit >> 3, bit & 7
-    number = int.from_bytes(padded[first : first + count + 1], "big") >> (8 - shift)
-    return (number & ((1 << (8 * count)) - 1)).to_bytes(count, "big")
+def _token_starts(padded: bytes, end: int, sizes: Sequence[int]) -> list[int]:
+    """At which bit each token begins; the last ones may be nothing but the padding.
+
+    A token's length follows from its first bits, so where all of them begin can only be found by
+    going from one to the next. How far to go is looked up: for repeated values it depends on
+    three bits, so it is worked out for every bit of the data at once.
+    """
+    octets = np.frombuffer(padded, dtype=np.uint8)
+    pairs = octets[:-1].astype(np.uint16) << 8 | octets[1:]
+    by_bits = np.array([0] * 4 + [3 + size + 8 for size in sizes], dtype=np.uint8)
+    table = np.empty((len(pairs), 8), dtype=np.uint8)
+    for bit in range(8):
+        table[:, bit] = by_bits[(pairs << bit & 0xFFFF) >> 13]
+    steps = table.tobytes()
+    starts: list[int] = []
+    at = _HEADER_BITS
+    last = end - (3 + min(sizes) + 8)  # no token is shorter
+    while at <= last:
+        step = steps[at]
+        if not step:  # values that differ: their number says how far
+            size = sizes[
+                int.from_bytes(padded[at >> 3 : (at >> 3) + 2], "big") >> 13 - (at & 7) & 3
+            ]
+            window = int.from_bytes(padded[at >> 3 : (at >> 3) + 4], "big")
+            run = (window >> (29 - (at & 7) - size) & ((1 << size) - 1)) + 1
+            step = 3 + size + 8 * run
+        if at + step > end:
+            break
+        starts.append(at)
+        at += step
+    return starts
+
+
+def _bits_at(padded: bytes, starts: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """The numbers of `width` (at most 25) bits that begin at these bits."""
+    octets = np.frombuffer(padded, dtype=np.uint8)
+    byte = starts >> 3
+    window = octets[byte].astype(np.int64)
+    for next_byte in (1, 2, 3):
+        window = window << 8 | octets[byte + next_byte]
+    numbers = window >> (32 - width - (starts & 7)) & ((1 << width) - 1)
+    return np.asarray(numbers, dtype=np.int64)

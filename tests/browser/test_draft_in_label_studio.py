@@ -41,9 +41,9 @@ pytestmark = [
 DRAWN = "() => window.Htx && Htx.annotationStore.selected?.regions.length > 0"
 
 
-@pytest.mark.parametrize("mode", ["brush", "polygons"])
+@pytest.mark.parametrize("mode", ["auto", "brush", "polygons"])
 def test_the_draft_is_visible_and_comes_back_as_submitted(
-    label_studio_server: LabelStudioServer, tmp_path: Path, mode: Literal["brush", "polygons"]
+    label_studio_server: LabelStudioServer, tmp_path: Path, mode: Literal["auto", "brush", "polygons"]
 ) -> None:
     label_studio_server.start()
     root = label_studio_server.documents_root

@@ -24,12 +24,12 @@ from tests.camvid import camvid_masks
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("mode", ["brush", "polygons"])
+@pytest.mark.parametrize("mode", ["auto", "brush", "polygons"])
 @pytest.mark.parametrize("kind", ["JSON", "JSON_MIN"])
 def test_cnv_02_no_edit_is_lossless_through_a_real_label_studio(
     label_studio_server: LabelStudioServer,
     tmp_path: Path,
-    mode: Literal["brush", "polygons"],
+    mode: Literal["auto", "brush", "polygons"],
     kind: Literal["JSON", "JSON_MIN"],
 ) -> None:
     label_studio_server.start()
