@@ -9,9 +9,11 @@ from annotation.audits import Audits
 from annotation.blank_drafts import blanked, is_blank
 from annotation.pulling import Pulled, Pulling, PullStudio
 from annotation.pushing import Pushing, PushStudio
+from annotation.queue_order import QueueOrder
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
+from lifelong.records.ids import SampleId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import AnnotationTask, PreAnnotation
 from lifelong.review_config import ReviewSection
@@ -39,10 +41,14 @@ class Exchange:
         section: LabelStudioSection,
         journal: Journal,
         now: Callable[[], datetime],
+        webhook_secret: str = "",
         review: ReviewSection | None = None,
         audits: Audits | None = None,
     ) -> None:
-        """`audits` adds tasks with known answers to every round (`annotation/audits.py`).
+        """
+        Args:
+            webhook_secret: what Label Studio's hints must carry; used with `webhook_url` only.
+            audits: adds tasks with known answers to every round (`annotation/audits.py`).
 
         Raises:
             ConfigError: Label Studio could not show images from this storage.
@@ -57,7 +63,9 @@ class Exchange:
             label_map=label_map,
             section=section,
             journal=journal,
+            webhook_secret=webhook_secret,
         )
+        self._order = QueueOrder(studio, section.resort_at_once)
         self._pulling = Pulling(
             storage=storage,
             studio=studio,
@@ -102,6 +110,10 @@ class Exchange:
             rounds = sorted({task.round_number for task in tasks})
             self._audits.score(rounds, self._studio, self._pulling.assessor)
         return pulled
+
+    def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
+        """Show the open tasks of a round in this order; see `annotation/queue_order.py`."""
+        self._order.sort(tasks, order)
 
     def _is_blank(self, draft: PreAnnotation) -> bool:
         return is_blank(draft.sample_id, self._rules.blank_share)

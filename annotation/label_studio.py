@@ -298,11 +298,6 @@ class LabelStudio(ProjectCalls):
             result = [dict(region) for region in regions]
             self._sdk.predictions.create(task=task_id, model_version=model_version, result=result)
 
-    def set_data(self, task_id: int, data: Mapping[str, object]) -> None:
-        """Replace the data of a task, all of it."""
-        with self._translated(f"change the data of task {task_id}"):
-            self._sdk.tasks.update(id=str(task_id), data=dict(data))
-
     def _task(self, body: Mapping[str, object]) -> StudioTask:
         return studio_task(body, self._email)
 

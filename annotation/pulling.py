@@ -8,22 +8,30 @@ from itertools import groupby
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from annotation.agreement import agreement
+from annotation.assessment import Assessor, Pieces, Readings
+from annotation.correction_cost import cost_by_class
 from annotation.labeling_config import classes_of
-from annotation.studio_tasks import StudioAnnotation, StudioTask, latest_skip, latest_submitted
+from annotation.review import Decision, Decisions, Standing, TaskState, rejected_seconds
+from annotation.review_files import first_draft
+from annotation.studio_tasks import StudioAnnotation, StudioTask
 from annotation.task_fields import SAMPLE
-from annotation.tasks import carries, mask_from_annotation
+from annotation.tasks import carries
 from lifelong.errors import RecordError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber, sha256_hex
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
-from lifelong.records.pixels import mask_from_png, png_from_mask
-from lifelong.records.samples import Annotation, AnnotationTask, Skip
+from lifelong.records.pixels import png_from_mask
+from lifelong.records.samples import Annotation, AnnotationTask, CorrectionCost, Skip
+from lifelong.records.wire import to_plain
+from lifelong.review_config import ReviewSection
 
 logger = logging.getLogger(__name__)
+
+# What a task looked like: its sample, Label Studio's last change, how much was decided about it.
+_Look = tuple[str, datetime | None, int]
 
 
 class PullStudio(Protocol):
@@ -57,22 +65,31 @@ class Pulling:
         label_map: LabelMap,
         journal: Journal,
         now: Callable[[], datetime],
+        rules: ReviewSection | None = None,
     ) -> None:
         self._storage = storage
         self._studio = studio
         self._label_map = label_map
         self._journal = journal
         self._now = now
+        self._rules = rules or ReviewSection()
         self._classes: dict[int, Mapping[str, str]] = {}  # project id -> what its labels mean
+        self._decisions = Decisions(storage)
+        self.assessor = Assessor(
+            storage=storage,
+            label_map=label_map,
+            rules=self._rules,
+            classes_of=self._classes_of,
+        )
         # task id -> what it looked like and what we made of it: most tasks do not change
         # between two looks, and reading brush strokes again costs both sides time.
-        self._known: dict[int, tuple[str, datetime | None, Annotation | Skip]] = {}
+        self._known: dict[int, tuple[_Look, Annotation | Skip | None]] = {}
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What people have finished, read into storage; unfinished tasks are left out.
 
-        An annotation that cannot be read becomes a Skip that says why. Of several annotations of
-        a task the latest counts; one that says "skip" counts only when there is no other.
+        What counts is decided in `annotation/review.py`. An annotation that cannot be read
+        becomes a Skip that says why.
         """
         outcomes: list[Annotation | Skip] = []
 
@@ -92,24 +109,28 @@ class Pulling:
         listed = self._studio.round_tasks(project_id, number)
         there = {str(task.data.get(SAMPLE)): task for task in reversed(listed)}
         there |= {str(t.data.get(SAMPLE)): t for t in reversed(listed) if t.is_finished}
+        decided = self._decisions.of_round(number)
         outcomes: list[Annotation | Skip] = []
-        changed: dict[int, AnnotationTask] = {}
+        changed: dict[int, tuple[AnnotationTask, _Look]] = {}
         for task in tasks:
             found = there.get(task.sample_id)
             if found is None:
                 if self._is_deleted(task):
                     outcomes.append(self._skip(task, "deleted in Label Studio"))
             elif found.is_finished:
+                decisions = decided.get(task.sample_id, ())
+                look: _Look = (task.sample_id, found.updated_at, len(decisions))
                 known = self._known.get(found.task_id)
-                if known is not None and known[:2] == (task.sample_id, found.updated_at):
-                    outcomes.append(known[2])
-                else:
-                    changed[found.task_id] = task
+                if known is None or known[0] != look:
+                    changed[found.task_id] = (task, look)
+                elif known[1] is not None:
+                    outcomes.append(known[1])
         for full in self._studio.full_tasks(project_id, changed) if changed else []:
-            outcome = self._outcome(changed[full.task_id], full)
+            task, seen = changed[full.task_id]
+            outcome = self._outcome(task, full, decided.get(task.sample_id, ()))
+            if full.updated_at == seen[1]:  # else it changed while we were asking
+                self._known[full.task_id] = (seen, outcome)
             if outcome is not None:
-                seen = (changed[full.task_id].sample_id, full.updated_at)
-                self._known[full.task_id] = (*seen, outcome)
                 outcomes.append(outcome)
         return outcomes
 
@@ -118,70 +139,165 @@ class Pulling:
         found = self._studio.task(task.task_id)
         return found is None or not carries(found.data, task.sample_id, task.round_number)
 
-    def _outcome(self, task: AnnotationTask, full: StudioTask) -> Annotation | Skip | None:
+    def _outcome(
+        self, task: AnnotationTask, full: StudioTask, decisions: Sequence[Decision]
+    ) -> Annotation | Skip | None:
         if not carries(full.data, task.sample_id, task.round_number):
             return None
-        submitted, skip = latest_submitted(full), latest_skip(full)
-        if submitted is not None:
-            try:
-                return self._annotation(task, full, submitted)
-            except RecordError as error:
-                return self._skip(task, str(error))
-        return None if skip is None else self._skip(task, f"skipped by {skip.annotator}")
+        try:
+            stands, readings = self.assessor.assess(task, full, decisions)
+            if stands.counted:
+                return self._annotation(task, full, stands, readings, decisions)
+        except RecordError as error:
+            return self._skip(task, str(error))
+        if stands.state is TaskState.SKIPPED:
+            return self._skip(task, f"skipped by {', '.join(stands.skipped_by)}")
+        return None
 
     def _annotation(
-        self, task: AnnotationTask, full: StudioTask, submitted: StudioAnnotation
+        self,
+        task: AnnotationTask,
+        full: StudioTask,
+        stands: Standing,
+        readings: Readings,
+        decisions: Sequence[Decision],
     ) -> Annotation:
-        draft = self._draft(task)
-        size = None if draft is None else (draft.shape[0], draft.shape[1])
-        mask = mask_from_annotation(
-            full,
-            submitted,
-            self._label_map,
-            size=size,
-            classes=self._classes_of(task.project_id),
-        )
-        change = agreement(np.full_like(mask, IGNORE_INDEX) if draft is None else draft, mask)
+        mask, used = self.assessor.merged(stands.counted, readings)
+        draft = np.full_like(mask, IGNORE_INDEX) if readings.draft is None else readings.draft
+        shown = np.full_like(mask, IGNORE_INDEX) if task.is_blank else draft
+        with_draft = readings.with_draft(used[-1]) if len(used) == 1 else None
+        people = readings.between_people(stands.live)
+        costs = self._costs(task, full, stands.counted, readings, decisions)
         data = png_from_mask(mask)
-        key = f"masks/{task.sample_id}/{submitted.annotation_id}.png"
-        is_new = not self._storage.exists(key)
+        key, is_new = self._mask_key(task, used, data)
         self._storage.put(key, data)
+        seconds = [one.seconds for one in used if one.seconds is not None]
         annotation = Annotation(
             sample_id=task.sample_id,
             round_number=task.round_number,
-            annotation_id=submitted.annotation_id,
-            annotator=submitted.annotator,
-            annotated_at=submitted.at or self._now(),
+            annotation_id=used[-1].annotation_id,
+            annotator=", ".join(one.annotator for one in used),
+            annotated_at=used[-1].at or self._now(),
             mask_key=key,
             mask_sha256=sha256_hex(data),
-            agreement=change.miou,
-            changed_pixels=change.changed_pixels,
-            seconds=submitted.seconds,
+            agreement=agreement(draft, mask).miou,
+            changed_pixels=int(np.count_nonzero(shown != mask)),
+            seconds=sum(seconds) if seconds else None,
+            draft_boundary=None if with_draft is None else with_draft[1],
+            annotation_ids=tuple(one.annotation_id for one in used),
+            annotators=tuple(one.annotator for one in used),
+            people_agreement=None if people is None else people[0],
+            people_boundary=None if people is None else people[1],
+            costs=costs,
         )
         if is_new:
-            self._journal.event(
-                "annotation.pulled",
-                sample_id=task.sample_id,
-                round_number=task.round_number,
-                task_id=full.task_id,
-                annotation_id=submitted.annotation_id,
-                annotator=submitted.annotator,
-                agreement=round(change.miou, 4),
-                changed_pixels=change.changed_pixels,
-                seconds=submitted.seconds,
-            )
+            self._tell(full.task_id, annotation)
         return annotation
+
+    def _mask_key(
+        self, task: AnnotationTask, used: Sequence[StudioAnnotation], data: bytes
+    ) -> tuple[str, bool]:
+        """Where a mask goes, and whether it is not there yet.
+
+        An annotation that changed gets another key: a record made before still finds its bytes.
+        """
+        name = f"masks/{task.sample_id}/{'+'.join(str(one.annotation_id) for one in used)}"
+        key = f"{name}.png"
+        if not self._storage.exists(key):
+            return key, True
+        if self._storage.get(key) == data:
+            return key, False
+        key = f"{name}-{sha256_hex(data)[:12]}.png"
+        return key, not self._storage.exists(key)
+
+    def _costs(
+        self,
+        task: AnnotationTask,
+        full: StudioTask,
+        counted: Sequence[StudioAnnotation],
+        readings: Readings,
+        decisions: Sequence[Decision],
+    ) -> tuple[CorrectionCost, ...]:
+        """What each annotation that counts took; rejected attempts are added to the first."""
+        found = []
+        for number, one in enumerate(counted):
+            reading = readings.of(one)
+            mask = reading.mask
+            blank = task.is_blank or readings.draft is None
+            shown = np.full_like(mask, IGNORE_INDEX)
+            if not blank and readings.draft is not None:
+                shown = readings.draft
+            seconds = one.seconds
+            if seconds is not None and number == 0:
+                seconds += rejected_seconds(decisions)
+            before = () if blank else self._shown_pieces(task, full, one, mask.shape)
+            found.append(
+                CorrectionCost(
+                    annotation_id=one.annotation_id,
+                    annotator=one.annotator,
+                    drafted_by=task.drafted_by,
+                    with_draft=not blank,
+                    seconds=seconds,
+                    pixels=mask.size,
+                    classes=cost_by_class(
+                        shown,
+                        mask,
+                        before=before,
+                        after=reading.pieces,
+                        label_map=self._label_map,
+                        seconds=seconds,
+                    ),
+                )
+            )
+        return tuple(found)
+
+    def _shown_pieces(
+        self, task: AnnotationTask, full: StudioTask, one: StudioAnnotation, size: tuple[int, ...]
+    ) -> Pieces:
+        """The machine's regions; after a rejection the prediction holds a person's instead."""
+        by_id = {prediction.prediction_id: prediction for prediction in full.predictions}
+        chosen = one.parent_prediction if one.parent_prediction in by_id else max(by_id, default=0)
+        regions = first_draft(self._storage, task)
+        if regions is None:
+            regions = by_id[chosen].regions if chosen in by_id else ()
+        if not regions:
+            return ()
+        where = f"draft of task {full.task_id}"
+        try:
+            return self.assessor.pieces(
+                regions, task.project_id, size=(size[0], size[1]), where=where
+            )[0]
+        except RecordError as error:  # somebody else's prediction; the pixels still tell
+            logger.warning("%s cannot be compared region by region: %s", where, error)
+            return ()
+
+    def _tell(self, task_id: int, annotation: Annotation) -> None:
+        self._journal.event(
+            "annotation.pulled",
+            sample_id=annotation.sample_id,
+            round_number=annotation.round_number,
+            task_id=task_id,
+            annotation_id=annotation.annotation_id,
+            annotator=annotation.annotator,
+            agreement=round(annotation.agreement, 4),
+            changed_pixels=annotation.changed_pixels,
+            seconds=annotation.seconds,
+            people_agreement=annotation.people_agreement,
+            people_boundary=annotation.people_boundary,
+            costs=[to_plain(cost) for cost in annotation.costs],
+        )
+        logger.info(
+            "sample %s annotated by %s, draft agreed to %.2f",
+            annotation.sample_id,
+            annotation.annotator,
+            annotation.agreement,
+        )
 
     def _classes_of(self, project_id: int) -> Mapping[str, str]:
         if project_id not in self._classes:
             config = self._studio.label_config(project_id)
             self._classes[project_id] = classes_of(config, self._label_map)
         return self._classes[project_id]
-
-    def _draft(self, task: AnnotationTask) -> NDArray[np.uint8] | None:
-        if not task.draft_key:
-            return None
-        return mask_from_png(self._storage.get(task.draft_key), task.draft_key)
 
     def _skip(self, task: AnnotationTask, reason: str) -> Skip:
         logger.info("sample %s of round %d: %s", task.sample_id, task.round_number, reason)

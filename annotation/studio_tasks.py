@@ -43,6 +43,7 @@ class StudioAnnotation:
     is_skip: bool
     seconds: float | None  # Label Studio's lead time
     regions: tuple[Region, ...] = ()
+    parent_prediction: int | None = None  # the prediction that the annotator began with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class StudioTask:
     skipped: int  # annotations that say "skip"
     predictions: tuple[StudioPrediction, ...] = ()
     annotations: tuple[StudioAnnotation, ...] = ()
+    drafts: int = 0  # saved by Label Studio by itself; nobody has submitted them
 
     @property
     def is_finished(self) -> bool:
@@ -68,6 +70,15 @@ def latest_submitted(task: StudioTask) -> StudioAnnotation | None:
     """Of several annotations the one changed last; skips count for nothing beside it."""
     submitted = [annotation for annotation in task.annotations if not annotation.is_skip]
     return max(submitted, key=_age, default=None)
+
+
+def latest_first(task: StudioTask) -> list[StudioAnnotation]:
+    """What each annotator submitted last, the newest first; skips count for nothing."""
+    newest: dict[str, StudioAnnotation] = {}
+    for annotation in sorted(task.annotations, key=_age, reverse=True):
+        if not annotation.is_skip:
+            newest.setdefault(annotation.annotator, annotation)
+    return list(newest.values())
 
 
 def latest_skip(task: StudioTask) -> StudioAnnotation | None:
@@ -93,6 +104,7 @@ def studio_task(body: Mapping[str, object], email_of: Callable[[int], str]) -> S
         skipped=int(str(body.get("cancelled_annotations") or 0)),
         predictions=tuple(_prediction(item) for item in _items(body, "predictions")),
         annotations=tuple(_annotation(item, email_of) for item in _items(body, "annotations")),
+        drafts=len(_items(body, "drafts")),
     )
 
 
@@ -123,6 +135,7 @@ def _age(annotation: StudioAnnotation) -> tuple[datetime, int]:
 
 
 def _annotation(body: Mapping[str, object], email_of: Callable[[int], str]) -> StudioAnnotation:
+    parent = body.get("parent_prediction")
     return StudioAnnotation(
         annotation_id=_id(body, "annotation"),
         annotator=_person(body.get("completed_by"), email_of),
@@ -130,6 +143,7 @@ def _annotation(body: Mapping[str, object], email_of: Callable[[int], str]) -> S
         is_skip=bool(body.get("was_cancelled")),
         seconds=number_or_none(body.get("lead_time")),
         regions=tuple(region_of(item) for item in _items(body, "result")),
+        parent_prediction=parent if isinstance(parent, int) else None,
     )
 
 

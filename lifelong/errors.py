@@ -27,7 +27,8 @@ LifelongError                        retryable = False; message: what, where, wh
 │  └─ DivergedError
 └─ RoundError
    ├─ IllegalTransitionError
-   └─ LeaseLostError
+   ├─ LeaseLostError
+   └─ ReviewError
 """
 
 
@@ -147,3 +148,7 @@ class IllegalTransitionError(RoundError):
 
 class LeaseLostError(RoundError):
     """Another service holds the lease now; this one must stop advancing rounds."""
+
+
+class ReviewError(RoundError):
+    """A task cannot be accepted or rejected as it stands; says how it stands."""

@@ -271,10 +271,6 @@ class FakeStudio:
         )
         self._change(task_id, predictions=(*task.predictions, made))
 
-    def set_data(self, task_id: int, data: Mapping[str, object]) -> None:
-        self._answer()
-        self._change(task_id, data=dict(data))
-
     def close(self) -> None:
         return None
 
