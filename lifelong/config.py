@@ -12,6 +12,7 @@ from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.queue_config import QueueSection
+from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
 
@@ -170,6 +171,8 @@ class Config(Section):
 
     storage: str = "storage"  # folder, file://, s3://bucket/prefix …
     label_map: Path | None = None  # JSON; None: the 19 Cityscapes classes
+    # Of the Cityscapes classes: colours that every eye tells apart, or the data set's own.
+    colours: Literal["safe", "data_set"] = "safe"
     holdouts: Path | None = None  # folder with one hold-out per learning task, each laid out
     # as {task}/eval/{images,train_ids}; None: only samples of the knowledge base examine
     journal_path: Path = Path("journal")
@@ -217,38 +220,54 @@ def load_label_map(config: Config) -> LabelMap:
     """The label map that a configuration names: Cityscapes, or a JSON file.
 
     The file holds `{"id2label": {"0": "road", …}}` as seed 003 has it, or
-    `{"classes": [{"name": "road", "colour": [128, 64, 128]}, …]}`.
+    `{"classes": [{"name": "road", "colour": [128, 64, 128], "thing": false}, …]}`; `colour` and
+    `thing` may be left out. Classes without colours of their own get distinct ones.
 
     Raises:
         ConfigError: the file cannot be read or says something else.
         LabelMapError: names or colours are used twice.
     """
     if config.label_map is None:
-        return CITYSCAPES
+        return CITYSCAPES if config.colours == "data_set" else CITYSCAPES.with_distinct_colours()
+    return read_label_map(config.label_map)
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """A label map from such a file.
+
+    Raises:
+        ConfigError: the file cannot be read or says something else.
+        LabelMapError: names or colours are used twice.
+    """
     try:
-        content = yaml.safe_load(config.label_map.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "id2label" in content:
             ids = {int(key): str(name) for key, name in content["id2label"].items()}
             if sorted(ids) != list(range(len(ids))):
-                raise ConfigError(f"{config.label_map}: ids must run from 0 without gaps")
-            return label_map_of((ids[i], _spread_colour(i)) for i in range(len(ids)))
-        return label_map_of(
-            (str(entry["name"]), (entry["colour"][0], entry["colour"][1], entry["colour"][2]))
-            for entry in content["classes"]
-        )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError) as error:
+                raise ConfigError(f"{path}: ids must run from 0 without gaps")
+            known = {name for name in CITYSCAPES.things if name in ids.values()}
+            pairs = zip((ids[i] for i in range(len(ids))), distinct_colours(len(ids)), strict=True)
+            return label_map_of(pairs).with_things(known)
+        entries = content["classes"]
+        spare = distinct_colours(len(entries))
+        chosen = [_colour_of(entry, spare[i]) for i, entry in enumerate(entries)]
+        names = [str(entry["name"]) for entry in entries]
+        things = [str(entry["name"]) for entry in entries if entry.get("thing")]
+        return label_map_of(zip(names, chosen, strict=True)).with_things(things)
+    except (
+        OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError, AttributeError
+    ) as error:  # fmt: skip
         raise ConfigError(
-            f'{config.label_map}: expected {{"id2label": {{"0": "road", …}}}} or '
+            f'{path}: expected {{"id2label": {{"0": "road", …}}}} or '
             f'{{"classes": [{{"name": …, "colour": [r, g, b]}}]}} ({error!r})'
         ) from error
 
 
-def _spread_colour(index: int) -> tuple[int, int, int]:
-    if index < len(CITYSCAPES):
-        return CITYSCAPES.colours[index]
-    # Multiples of an odd number visit every value of 24 bits once: unique and far apart.
-    value = (index * 0x9E3779) & 0xFFFFFF
-    return (value >> 16, (value >> 8) & 255, value & 255)
+def _colour_of(entry: Any, otherwise: Colour) -> Colour:
+    if "colour" not in entry:
+        return otherwise
+    red, green, blue = (int(part) for part in entry["colour"])
+    return (red, green, blue)
 
 
 def _told(error: ValidationError) -> list[str]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.errors import LabelMapError
+from lifelong.records.colours import Colour as Colour
+from lifelong.records.colours import distinct_colours
 
 IGNORE_INDEX = 255
-
-Colour = tuple[int, int, int]  # red, green, blue, each 0 .. 255
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class LabelMap:
             LabelMapError: one of them is no class.
         """
         return replace(self, things=frozenset(things))
+
+    def with_distinct_colours(self) -> "LabelMap":
+        """The same classes in colours that every eye tells apart (`records/colours.py`)."""
+        return replace(self, colours=distinct_colours(len(self)))
 
     def __len__(self) -> int:
         return len(self.names)

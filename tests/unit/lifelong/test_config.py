@@ -63,7 +63,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_file_the_classes_are_those_of_cityscapes() -> None:
-    assert load_label_map(Config()) is CITYSCAPES
+    assert load_label_map(Config()) == CITYSCAPES.with_distinct_colours()
 
 
 def test_cnv05_ids_come_from_the_keys_not_from_the_order(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_many_classes_have_colours_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"classes": [{"name": "a"}]}', '{"id2label": {"x": "road"}}', "{"]
+    "text", ["[]", "{}", '{"classes": [{"label": "a"}]}', '{"id2label": {"x": "road"}}', "{"]
 )
 def test_a_wrong_class_file_is_told_what_it_should_hold(text: str, tmp_path: Path) -> None:
     path = tmp_path / "ids.json"
