@@ -91,7 +91,7 @@ def _polygon_region(patch: Patch, name: str, height: int, width: int) -> Region 
     )
     if len(contours) != 1 or len(contours[0]) < 3:
         return None
-    centres = contours[0].reshape(-1, 2) + (patch.x0 + 0.5, patch.y0 + 0.5)
+    centres = contours[0].reshape(-1, 2) + np.array([patch.x0 + 0.5, patch.y0 + 0.5])
     points = np.round(centres / (width, height) * 100, _DECIMALS).tolist()
     again = patch_from_points(points, height, width, name)
     same_place = (again.x0, again.y0, again.area) == (patch.x0, patch.y0, patch.area)

@@ -32,7 +32,6 @@ from tests.unit.annotation.formats.pictures import (
 )
 from tests.unit.annotation.maps import label_maps
 
-
 # pycocotools 2.0.11 decodes in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -191,11 +190,12 @@ def test_int_24_a_tolerance_gives_fewer_corners_and_nearly_the_same_pixels() -> 
 def test_runs_are_read_as_pycocotools_writes_them(mask: NDArray[np.uint8]) -> None:
     painted = mask == 1
     patch = patch_of(painted)
+    height, width = mask.shape
     for runs in (
-        rle_of(patch, *mask.shape),
-        {"size": list(mask.shape), "counts": runs_of(patch, *mask.shape)},
+        rle_of(patch, height, width),
+        {"size": [height, width], "counts": runs_of(patch, height, width)},
     ):
-        again = patch_from_segmentation(runs, *mask.shape, "here")
+        again = patch_from_segmentation(runs, height, width, "here")
         frame = np.zeros(mask.shape, dtype=np.uint8)
         again.paint(frame, 1)
         assert np.array_equal(frame == 1, painted)

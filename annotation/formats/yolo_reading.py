@@ -1,0 +1,154 @@
+"""YOLO's label files as labelled pictures: boxes and outlines, a line an instance.
+
+A line of five numbers is a box, one of seven or more (an odd number) an outline. Pixels whose
+centre is inside count, by the even-odd rule. Pictures keep the names they have below the folder of
+their split. Sizes are read from the images, turned upright as Ultralytics does.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image, UnidentifiedImageError
+
+from annotation.labelled_pictures import LabelledPicture, LabelledRegion
+from annotation.outlines import filled
+from lifelong.errors import CorruptRecordError, ImageError, LabelMapError, ShapeError
+from lifelong.records.label_map import LabelMap
+
+_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_ORIENTATION = 274  # EXIF
+_BEYOND = 1e-3  # shares of the image that rounding may lie outside
+
+
+def pictures_from_yolo(folder: Path, label_map: LabelMap) -> Iterator[tuple[str, LabelledPicture]]:
+    """Every picture of a data set with the split it is in, by split and name.
+
+    Args:
+        folder: holds `data.yaml`; a class is taken by its name there.
+
+    Raises:
+        CorruptRecordError: a `data.yaml` or a line that cannot be read; names file and line.
+        LabelMapError: a class that is in neither; names file and line.
+        ImageError: an image whose size cannot be read.
+        ShapeError: numbers that lie outside the image.
+    """
+    told = _data_yaml(folder / "data.yaml")
+    names = _names(told, folder / "data.yaml")
+    root = folder / str(told.get("path") or ".")
+    for split in ("train", "val", "test"):
+        places = told.get(split)
+        for place in places if isinstance(places, list) else [places] if places else []:
+            images = root / str(place)
+            if not images.is_dir():
+                raise CorruptRecordError(
+                    f"{folder / 'data.yaml'}: {split} is {place!r}, and {images} is no folder"
+                )
+            for image in sorted(images.rglob("*")):
+                if image.suffix.lower() in _SUFFIXES:
+                    yield split, _picture(image, images, names, label_map)
+
+
+def _picture(
+    image: Path, images: Path, names: Mapping[int, str], label_map: LabelMap
+) -> LabelledPicture:
+    height, width = _upright_size(image)
+    labels = _labels_of(image)
+    lines = []
+    if labels.is_file():  # without one, a picture is background
+        try:
+            lines = labels.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorruptRecordError(f"{labels}: cannot be read ({error})") from error
+    regions = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            where = f"{labels}, line {number}"
+            region = _region(line, names, label_map, (height, width), where)
+            if region.patch.area:
+                regions.append(region)
+    return LabelledPicture(
+        name=image.relative_to(images).as_posix(),
+        height=height,
+        width=width,
+        regions=tuple(regions),
+        image=str(image),
+    )
+
+
+def _region(
+    line: str,
+    names: Mapping[int, str],
+    label_map: LabelMap,
+    size: tuple[int, int],
+    where: str,
+) -> LabelledRegion:
+    words = line.split()
+    if len(words) < 5 or len(words) % 2 == 0:
+        raise CorruptRecordError(
+            f"{where}: {len(words)} numbers; a box has 5, an outline 7, 9, 11 …"
+        )
+    try:
+        number = float(words[0])
+        shares = np.array([float(word) for word in words[1:]])
+    except ValueError as error:
+        raise CorruptRecordError(f"{where}: not numbers ({error})") from error
+    if number not in names:
+        raise LabelMapError(f"{where}: class {words[0]} is not in data.yaml")
+    try:
+        class_id = label_map.id_of(names[int(number)])
+    except LabelMapError as error:
+        raise LabelMapError(f"{where}: {error}") from None
+    # Written so that a NaN is refused too.
+    if not (shares.min() >= -_BEYOND and shares.max() <= 1 + _BEYOND):
+        raise ShapeError(f"{where}: numbers are shares of the image, 0 .. 1; found {shares.max()}")
+    height, width = size
+    is_box = len(words) == 5
+    if is_box:
+        x, y, wide, high = shares
+        x0, y0, x1, y1 = x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
+        shares = np.array([x0, y0, x1, y0, x1, y1, x0, y1])
+    patch = filled([shares.reshape(-1, 2) * (width, height)], height, width)
+    return LabelledRegion(
+        class_id=class_id, patch=patch, shape="rectangle" if is_box else "polygon"
+    )
+
+
+def _labels_of(image: Path) -> Path:
+    """Where Ultralytics looks: the last folder "images" of the path becomes "labels"."""
+    parts = list(image.parts)
+    for place in range(len(parts) - 2, -1, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _upright_size(image: Path) -> tuple[int, int]:
+    try:
+        with Image.open(image) as picture:
+            width, height = picture.size
+            is_turned = picture.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{image}: its size cannot be read ({error})") from error
+    return (width, height) if is_turned else (height, width)
+
+
+def _data_yaml(path: Path) -> Mapping[str, object]:
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CorruptRecordError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(told, Mapping):
+        raise CorruptRecordError(f"{path}: expected names, train and val")
+    return told
+
+
+def _names(told: Mapping[str, object], path: Path) -> dict[int, str]:
+    names = told.get("names")
+    if isinstance(names, list):
+        return {number: str(name) for number, name in enumerate(names)}
+    if isinstance(names, Mapping) and all(isinstance(number, int) for number in names):
+        return {int(number): str(name) for number, name in names.items()}
+    raise CorruptRecordError(f"{path}: names is {names!r}, expected a list or id: name")
