@@ -124,7 +124,8 @@ class ExportRun:
             return row
         try:
             base = item.base or item.name
-            state.add(item.name, item.where, self._plan.split.scene_of(base, item.scene))
+            scene = self._plan.split.scene_of(base, item.scene)
+            state.add(item.name, item.where, scene, item.split or "train")
         except ConfigError:
             raise
         except LifelongError as error:

@@ -107,15 +107,15 @@ class ExportState:
         row = self._base.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
         return None if row is None else _picture(row)
 
-    def add(self, name: str, source: str, scene: str) -> None:
+    def add(self, name: str, source: str, scene: str, split: str) -> None:
         """A picture that shall be exported.
 
         Raises:
             RecordError: another one has that name; names both.
         """
         self._base.execute(
-            "INSERT OR IGNORE INTO pictures (name, source, scene, split) VALUES (?, ?, ?, 'train')",
-            (name, source, scene),
+            "INSERT OR IGNORE INTO pictures (name, source, scene, split) VALUES (?, ?, ?, ?)",
+            (name, source, scene, split),
         )
         there = self._base.execute("SELECT source FROM pictures WHERE name = ?", (name,)).fetchone()
         if there[0] != source:
@@ -197,9 +197,9 @@ class ExportState:
 
     def failures(self) -> Iterator[tuple[str, str, str]]:
         """(source, name, error) of what failed, by source."""
-        yield from self._pages(
-            "SELECT source, name, error FROM failures WHERE source > ?", "source"
-        )
+        query = "SELECT source, name, error FROM failures WHERE source > ?"
+        for source, name, error in self._pages(query, "source"):
+            yield str(source), str(name), str(error)
 
     def pictures(self) -> Iterator[PictureRow]:
         """Every picture that is done, by name; rows may change while this runs."""

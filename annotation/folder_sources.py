@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from annotation.formats.ssa import mask_from_ssa
 from annotation.formats.train_ids import read_train_ids
 from annotation.image_names import safe_name, stem_of
@@ -23,7 +26,7 @@ from annotation.picture_items import (
     digest_of,
     files_below,
 )
-from lifelong.errors import ConfigError, CorruptRecordError, ImageError, RecordError
+from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError, RecordError
 from lifelong.records.label_map import LabelMap
 
 IMAGE_FOLDERS = ("raw_data", "images")
@@ -102,25 +105,40 @@ class FolderSource:
     def _has(self, labels: str) -> bool:
         return (self.labels / labels).is_file()
 
-    def read(self, item: Item) -> LabelledPicture:
+    def read(self, item: Item, *, meaning: tuple[int, ...] = ()) -> LabelledPicture:
         """The picture of one file of labels.
+
+        Args:
+            meaning: 256 class ids, what the ids in the file mean; empty: just that.
 
         Raises:
             CorruptRecordError, ImageError: it cannot be read; names the file.
             LabelMapError: a class id that is neither in the label map nor 255.
         """
-        path = self.labels / str(item.payload)
-        if path.suffix == ".json":
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise CorruptRecordError(f"{path}: cannot be read ({error.strerror})") from error
-            mask = mask_from_ssa(data, self.label_map, str(item.payload))
-        else:
-            mask = read_train_ids(path)
+        mask = self._mask(self.labels / str(item.payload), str(item.payload))
+        if meaning:
+            mask = np.array(meaning, dtype=np.uint8)[mask]
         if mask.size == 0:
-            raise ImageError(f"{path}: no pixels")
-        return picture_from_mask(item.name, mask, self.label_map, image=item.image)
+            raise ImageError(f"{item.where}: no pixels")
+        try:
+            return picture_from_mask(item.name, mask, self.label_map, image=item.image)
+        except LabelMapError as error:
+            raise LabelMapError(f"{item.where}: {error}") from None
+
+    def _mask(self, path: Path, where: str) -> NDArray[np.uint8]:
+        try:
+            if path.suffix == ".json":
+                return mask_from_ssa(path.read_bytes(), self.label_map, where)
+            if path.suffix == ".npy":
+                mask = np.load(path, allow_pickle=False)
+                if mask.dtype != np.uint8 or mask.ndim != 2:
+                    raise ImageError(
+                        f"{where}: expected uint8 (H, W), got {mask.dtype} {mask.shape}"
+                    )
+                return np.asarray(mask, dtype=np.uint8)
+        except (OSError, ValueError) as error:
+            raise CorruptRecordError(f"{path}: cannot be read ({error})") from error
+        return read_train_ids(path)
 
     def digest(self) -> str:
         """Of the labels; images are whatever they are."""

@@ -25,6 +25,7 @@ class Item:
     name: str  # of the picture, see LabelledPicture
     base: str = ""  # the name that pictures of one image share; "" when it is `name`
     scene: str = ""  # "" asks the name
+    split: str = ""  # the side it is on in the source, kept unless others are asked for
     image: str = ""  # the image as the source refers to it; believed only below known folders
     image_file: str = ""  # the image's file where the source itself has found it
     payload: object = None  # what the source needs to read it

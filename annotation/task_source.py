@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from annotation.consensus import consensus
-from annotation.formats.label_studio_json import entries_of_export, task_of_entries
+from annotation.formats.label_studio_json import Entry, entries_of_export, task_of_entries
 from annotation.image_names import ImageNames, renamed
 from annotation.labelled_pictures import (
     LabelledPicture,
@@ -19,6 +19,7 @@ from annotation.labelled_pictures import (
     picture_from_mask,
 )
 from annotation.picture_items import Item, LeftOut, Refused, sha256_of
+from annotation.scene_splits import SPLITS
 from annotation.studio_tasks import StudioTask, latest_submitted
 from lifelong.errors import LifelongError, RecordError
 from lifelong.links.durable_files import UNFINISHED
@@ -48,7 +49,7 @@ class TaskSource:
         for number, entries in enumerate(entries_of_export(self.path)):
             where = f"{self.path.name}, entry {number}"
             try:
-                task = task_of_entries(entries, where)
+                task = task_of_entries(_numbered(entries, number), where)
                 where = f"task {task.task_id}"
                 submitted = tuple(one for one in task.annotations if not one.is_skip)
                 if not submitted:
@@ -56,7 +57,9 @@ class TaskSource:
                     yield LeftOut(where=where, why=why)
                     continue
                 reference = image_reference(task)
-                name = self.names.name_of(reference, where)
+                # What we wrote ourselves says its name; nobody has to guess it.
+                told = task.meta.get("name") if task.meta.get("split") in SPLITS else None
+                name = self.names.name_of(str(told) if told else reference, where)
             except LifelongError as error:
                 yield Refused(where=where, error=str(error))
                 continue
@@ -68,6 +71,7 @@ class TaskSource:
             name=name,
             base=name,
             scene=str(task.meta.get("scene") or task.meta.get("site") or ""),
+            split=split if (split := str(task.meta.get("split"))) in SPLITS else "",
             image=reference,
         )
         if self.annotations == "all":
@@ -105,6 +109,19 @@ class TaskSource:
     def digest(self) -> str:
         """SHA-256 of the file."""
         return sha256_of(self.path)
+
+
+def _numbered(entries: tuple[Entry, ...], number: int) -> tuple[Entry, ...]:
+    """Files for an import have no ids yet: tasks and annotations get their places instead."""
+    if len(entries) > 1 or "id" in entries[0] or "annotation_id" in entries[0]:
+        return entries
+    found = entries[0].get("annotations")
+    annotations = [
+        {"id": place, **one}
+        for place, one in enumerate(found if isinstance(found, list) else [], start=1)
+        if isinstance(one, Mapping)
+    ]
+    return ({**entries[0], "id": number, "annotations": annotations, "predictions": []},)
 
 
 def image_reference(task: StudioTask) -> str:

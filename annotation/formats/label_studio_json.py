@@ -63,7 +63,7 @@ def entries_of_export(path: Path) -> Iterator[tuple[Entry, ...]]:
         first = next(entries, None)
         if first is None:
             return
-        if "annotations" in first:
+        if "annotations" in first or "predictions" in first:
             yield (first,)
             for entry in entries:
                 yield (entry,)
@@ -79,7 +79,7 @@ def task_of_entries(entries: tuple[Entry, ...], where: str) -> StudioTask:
     """
     tasks = [
         studio_task(entry, lambda user_id: f"user {user_id}")
-        if "annotations" in entry
+        if "annotations" in entry or "predictions" in entry
         else _task_from_min(entry, where)
         for entry in entries
     ]
