@@ -6,11 +6,12 @@ needs them: `cornerloop rounds` must answer at once.
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cloud.drafts import KeptDrafts
 from cloud.inbox import Inbox
 from cloud.lease import Lease
-from cloud.loop import Ports, PreAnnotator
+from cloud.loop import Annotators, Ports, PreAnnotator
 from cloud.releases import Releases
 from cloud.rounds import Rounds
 from cloud.selection import Queue
@@ -23,6 +24,9 @@ from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
+
+if TYPE_CHECKING:
+    from annotation.label_studio import LabelStudio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +59,8 @@ def open_cloud(config: Config, node: str = "cloud") -> Cloud:
 
 def make_service(cloud: Cloud) -> Service:
     """The loop with its real ports."""
-    from annotation.exchange import Exchange
-    from annotation.label_studio import LabelStudio
-
     section = cloud.config.label_studio
-    studio = LabelStudio(section.url, token_of(section.token_env), section.timeout_seconds)
-    exchange = Exchange(
-        storage=cloud.storage,
-        studio=studio,
-        label_map=cloud.label_map,
-        section=section,
-        journal=cloud.journal,
-        now=utc_now,
-        webhook_secret=webhook_secret(section),
-    )
+    preannotator = make_preannotator(cloud)
     ports = Ports(
         inbox=Inbox(cloud.storage, cloud.journal),
         selection=Queue(
@@ -78,8 +70,8 @@ def make_service(cloud: Cloud) -> Service:
             journal=cloud.journal,
             bundle=cloud.releases.bundle,
         ),
-        preannotator=make_preannotator(cloud),
-        annotators=exchange,
+        preannotator=preannotator,
+        annotators=make_annotators(cloud, preannotator),
         job=TrainingJob(cloud.storage, cloud.kb, cloud.config.job, cloud.journal),
         releases=cloud.releases,
     )
@@ -93,6 +85,53 @@ def make_service(cloud: Cloud) -> Service:
         journal=cloud.journal,
         now=utc_now,
     )
+
+
+def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
+    """The way to people: one project of Label Studio, or a folder; audits have drafts too."""
+    from annotation.audits import Audits
+    from annotation.exchange import Exchange
+    from annotation.folder_exchange import FolderExchange
+
+    config = cloud.config
+    if config.annotation_folder is not None:
+        return FolderExchange(
+            storage=cloud.storage,
+            folder=config.annotation_folder,
+            label_map=cloud.label_map,
+            journal=cloud.journal,
+            now=utc_now,
+        )
+    audits = Audits(
+        storage=cloud.storage,
+        label_map=cloud.label_map,
+        rules=config.review,
+        journal=cloud.journal,
+        drafter=preannotator.annotate,
+    )
+    return Exchange(
+        storage=cloud.storage,
+        studio=open_label_studio(config),
+        label_map=cloud.label_map,
+        section=config.label_studio,
+        journal=cloud.journal,
+        now=utc_now,
+        webhook_secret=webhook_secret(config.label_studio),
+        review=config.review,
+        audits=audits if config.review.audit_path is not None else None,
+    )
+
+
+def open_label_studio(config: Config) -> "LabelStudio":
+    """The Label Studio that a configuration names.
+
+    Raises:
+        ConfigError: no address, or no token in the environment.
+    """
+    from annotation.label_studio import LabelStudio
+
+    section = config.label_studio
+    return LabelStudio(section.url, token_of(section.token_env), section.timeout_seconds)
 
 
 def make_preannotator(cloud: Cloud) -> PreAnnotator:

@@ -17,6 +17,7 @@ import typer
 
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
+from cloud.review_cli import review_app
 from lifelong.errors import LifelongError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
+app.add_typer(review_app, name="review")
 app.command()(preannotate)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
