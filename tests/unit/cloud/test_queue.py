@@ -110,7 +110,8 @@ def test_ann_04_the_order_is_that_of_the_plain_reading(
     worth = np.array([one[2] for one in waiting], dtype=np.float64)
     centres = np.array(known, dtype=np.float64).reshape(-1, 2)
     ours = best_first(worth, points, centres, count=count, oldest_every=oldest_every)
-    assert ours == plain_order(worth, points, centres, count, oldest_every)
+    plain = plain_order(worth.tolist(), points.tolist(), centres.tolist(), count, oldest_every)
+    assert ours == plain
     assert len(ours) == len(set(ours)) == min(count, len(waiting))
 
 
