@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import ijson
@@ -16,7 +17,8 @@ import ijson
 from annotation.formats.coco_masks import patch_from_box, patch_from_segmentation
 from annotation.labelled_pictures import LabelledPicture, LabelledRegion, Shape
 from lifelong.errors import CorruptRecordError, LabelMapError, RecordError
-from lifelong.records.label_map import Colour, LabelMap, label_map_of
+from lifelong.records.colours import Colour, distinct_colours
+from lifelong.records.label_map import LabelMap, label_map_of
 
 _Item = Mapping[str, object]
 
@@ -26,19 +28,65 @@ CREATE TABLE annotations (image_id INTEGER, id INTEGER, body TEXT);
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoImage:
+    """One image of a file with its annotations as they lie there, not yet read."""
+
+    where: str  # the file, for errors
+    name: str
+    height: int  # pixels
+    width: int  # pixels
+    annotations: tuple[tuple[int, str], ...]  # id, JSON; in the order of the file
+    categories: Mapping[int, str]  # id -> name
+
+    def picture(self, label_map: LabelMap, *, images: str = "") -> LabelledPicture:
+        """The image with its annotations as regions; one without any pixel is left out.
+
+        Args:
+            images: what comes before a file name to find the image: a folder or an address.
+
+        Raises:
+            CorruptRecordError: an annotation that cannot be read, or runs that do not add up.
+            LabelMapError: an annotation of a category that the label map does not have.
+            ShapeError: runs of another size than the image's.
+        """
+        size = (self.height, self.width)
+        regions = [
+            _region(
+                json.loads(body),
+                self.categories,
+                label_map,
+                size,
+                f"{self.where}, annotation {one}",
+            )
+            for one, body in self.annotations
+        ]
+        return LabelledPicture(
+            name=self.name,
+            height=self.height,
+            width=self.width,
+            regions=tuple(region for region in regions if region is not None),
+            image=f"{images.rstrip('/')}/{self.name}" if images else "",
+        )
+
+
 def pictures_from_coco(
     path: Path, label_map: LabelMap, *, images: str = ""
 ) -> Iterator[LabelledPicture]:
-    """Every image of the file, by name, with its annotations in the order of the file.
-
-    Args:
-        images: what comes before a file name to find the image: a folder or an address.
+    """Every image of the file, by name; ends at the first that cannot be read.
 
     Raises:
-        CorruptRecordError: not COCO, an image twice, an annotation of no image, runs that do not
-            add up …; names the annotation.
-        LabelMapError: an annotation of a category that the label map does not have.
-        ShapeError: runs of another size than the image's.
+        RecordError: as `images_of_coco` and `CocoImage.picture`.
+    """
+    for image in images_of_coco(path):
+        yield image.picture(label_map, images=images)
+
+
+def images_of_coco(path: Path) -> Iterator[CocoImage]:
+    """Every image of the file, by name, so that one that cannot be read may be skipped.
+
+    Raises:
+        CorruptRecordError: not COCO, an image twice, an annotation of no image.
     """
     names = _category_names(path)
     with closing(sqlite3.connect("")) as found:  # "": a file that goes when it is closed
@@ -50,36 +98,37 @@ def pictures_from_coco(
             rows = found.execute(
                 "SELECT id, body FROM annotations WHERE image_id = ? ORDER BY rowid", (image_id,)
             )
-            regions = [
-                _region(json.loads(body), names, label_map, (height, width), _where(path, number))
-                for number, body in rows
-            ]
-            yield LabelledPicture(
+            yield CocoImage(
+                where=path.name,
                 name=name,
                 height=height,
                 width=width,
-                regions=tuple(region for region in regions if region is not None),
-                image=f"{images.rstrip('/')}/{name}" if images else "",
+                annotations=tuple((int(number), str(body)) for number, body in rows),
+                categories=names,
             )
 
 
-def label_map_from_coco(path: Path, colours: Sequence[Colour]) -> LabelMap:
+def label_map_from_coco(path: Path, colours: Sequence[Colour] | None = None) -> LabelMap:
     """The categories of a file as a label map, in the order of their ids.
 
+    Every category is a thing unless the file says otherwise (`isthing`).
+
     Args:
-        colours: at least as many as there are categories.
+        colours: the first ones are taken; None takes colours that every eye can tell apart.
 
     Raises:
         CorruptRecordError: not COCO, or without categories.
-        LabelMapError: a name twice, or too few colours.
+        LabelMapError: a name twice, or more categories than colours or classes there can be.
     """
     categories = sorted(_categories(path), key=lambda category: int(str(category["id"])))
     if not categories:
         raise CorruptRecordError(f"{path}: no categories, so no classes")
-    if len(colours) < len(categories):
-        raise LabelMapError(f"{path}: {len(categories)} categories, {len(colours)} colours")
     names = [str(category["name"]) for category in categories]
     things = [str(category["name"]) for category in categories if category.get("isthing", 1)]
+    if colours is None:
+        colours = distinct_colours(len(names))
+    if len(colours) < len(names):
+        raise LabelMapError(f"{path}: {len(names)} categories, {len(colours)} colours")
     return label_map_of(zip(names, colours, strict=False)).with_things(things)
 
 
@@ -109,7 +158,7 @@ def _gather_annotations(path: Path, found: sqlite3.Connection) -> None:
             )
         if not found.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)).fetchone():
             raise CorruptRecordError(
-                f"{_where(path, annotation_id)}: its image {image_id} is not in the file"
+                f"{path.name}, annotation {annotation_id}: its image {image_id} is not in the file"
             )
         row = (image_id, annotation_id, json.dumps(annotation))
         found.execute("INSERT INTO annotations VALUES (?, ?, ?)", row)
@@ -179,7 +228,3 @@ def _items(path: Path, key: str) -> Iterator[_Item]:
         raise CorruptRecordError(f"{path}: not JSON ({error})") from error
     except OSError as error:
         raise CorruptRecordError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _where(path: Path, annotation_id: int) -> str:
-    return f"{path.name}, annotation {annotation_id}"

@@ -6,6 +6,7 @@ their split. Sizes are read from the images, turned upright as Ultralytics does.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,56 @@ _ORIENTATION = 274  # EXIF
 _BEYOND = 1e-3  # shares of the image that rounding may lie outside
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YoloImage:
+    """One image of a data set whose label file was not read yet."""
+
+    split: str
+    image: Path
+    name: str  # below the folder of the split
+    classes: Mapping[int, str]  # id -> name
+
+    def picture(self, label_map: LabelMap) -> LabelledPicture:
+        """The image with the instances of its label file; without one it is background.
+
+        Raises:
+            CorruptRecordError: a line that cannot be read; names file and line, as do the others.
+            LabelMapError: a class that is not in `data.yaml` or not in the label map.
+            ShapeError: numbers that lie outside the image.
+            ImageError: its size cannot be read.
+        """
+        size = _upright_size(self.image)
+        found = [
+            _region(line, self.classes, label_map, size, where)
+            for where, line in _lines(_labels_of(self.image))
+        ]
+        return LabelledPicture(
+            name=self.name,
+            height=size[0],
+            width=size[1],
+            regions=tuple(region for region in found if region.patch.area),
+            image=str(self.image),
+        )
+
+
 def pictures_from_yolo(folder: Path, label_map: LabelMap) -> Iterator[tuple[str, LabelledPicture]]:
-    """Every picture of a data set with the split it is in, by split and name.
+    """Every picture of a data set with its split; ends at the first that cannot be read.
+
+    Raises:
+        RecordError: as `images_of_yolo` and `YoloImage.picture`.
+    """
+    for image in images_of_yolo(folder):
+        yield image.split, image.picture(label_map)
+
+
+def images_of_yolo(folder: Path) -> Iterator[YoloImage]:
+    """Every image of a data set, by split and name.
 
     Args:
         folder: holds `data.yaml`; a class is taken by its name there.
 
     Raises:
-        CorruptRecordError: a `data.yaml` or a line that cannot be read; names file and line.
-        LabelMapError: a class that is in neither; names file and line.
-        ImageError: an image whose size cannot be read.
-        ShapeError: numbers that lie outside the image.
+        CorruptRecordError: a `data.yaml` that cannot be read, or a folder that is not there.
     """
     told = _data_yaml(folder / "data.yaml")
     names = _names(told, folder / "data.yaml")
@@ -47,34 +87,23 @@ def pictures_from_yolo(folder: Path, label_map: LabelMap) -> Iterator[tuple[str,
                 )
             for image in sorted(images.rglob("*")):
                 if image.suffix.lower() in _SUFFIXES:
-                    yield split, _picture(image, images, names, label_map)
+                    name = image.relative_to(images).as_posix()
+                    yield YoloImage(split=split, image=image, name=name, classes=names)
 
 
-def _picture(
-    image: Path, images: Path, names: Mapping[int, str], label_map: LabelMap
-) -> LabelledPicture:
-    height, width = _upright_size(image)
-    labels = _labels_of(image)
-    lines = []
-    if labels.is_file():  # without one, a picture is background
-        try:
-            lines = labels.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CorruptRecordError(f"{labels}: cannot be read ({error})") from error
-    regions = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            where = f"{labels}, line {number}"
-            region = _region(line, names, label_map, (height, width), where)
-            if region.patch.area:
-                regions.append(region)
-    return LabelledPicture(
-        name=image.relative_to(images).as_posix(),
-        height=height,
-        width=width,
-        regions=tuple(regions),
-        image=str(image),
-    )
+def _lines(labels: Path) -> list[tuple[str, str]]:
+    """(file and line, text) of every line that is not empty."""
+    if not labels.is_file():
+        return []
+    try:
+        lines = labels.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptRecordError(f"{labels}: cannot be read ({error})") from error
+    return [
+        (f"{labels}, line {number}", line)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
 
 
 def _region(

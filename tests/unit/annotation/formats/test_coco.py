@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from annotation.formats.coco import CocoInstances
 from annotation.formats.coco_masks import patch_from_segmentation, rle_of, runs_of
-from annotation.formats.coco_reading import label_map_from_coco, pictures_from_coco
+from annotation.formats.coco_reading import images_of_coco, label_map_from_coco, pictures_from_coco
 from annotation.formats.label_studio_json import tasks_from_export
 from annotation.formats.studio_writer import StudioTasks
 from annotation.labelled_pictures import LabelledPicture, picture_from_annotation
@@ -258,13 +258,17 @@ def test_a_label_map_is_made_from_the_categories_in_id_order(tmp_path: Path) -> 
     categories = [{"id": 7, "name": "tree", "isthing": 0}, {"id": 2, "name": "van"}]
     path = tmp_path / "coco.json"
     path.write_text(json.dumps({"categories": categories, "images": [], "annotations": []}))
-    found = label_map_from_coco(path, SMALL_MAP.colours)
+    found = label_map_from_coco(path)
     assert found.names == ("van", "tree") and found.things == {"van"}
+    assert label_map_from_coco(path, SMALL_MAP.colours).colours == SMALL_MAP.colours[:2]
     with pytest.raises(LabelMapError, match="2 categories, 1 colours"):
         label_map_from_coco(path, SMALL_MAP.colours[:1])
+    path.write_text(json.dumps({"categories": [{"id": i, "name": str(i)} for i in range(256)]}))
+    with pytest.raises(LabelMapError, match="255"):
+        label_map_from_coco(path)
     path.write_text("{}")
     with pytest.raises(CorruptRecordError, match="no categories"):
-        label_map_from_coco(path, SMALL_MAP.colours)
+        label_map_from_coco(path)
 
 
 def a_file(**changes: Any) -> dict[str, Any]:
@@ -337,6 +341,20 @@ def test_what_is_no_coco_file_is_named(content: bytes, tmp_path: Path) -> None:
         list(pictures_from_coco(path, SMALL_MAP))
     with pytest.raises(CorruptRecordError, match=r"gone\.json"):
         list(pictures_from_coco(tmp_path / "gone.json", SMALL_MAP))
+
+
+def test_cnv_04_an_image_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+    """CNV-04: who skips can go on after an error."""
+    content = a_file(
+        images=[AN_IMAGE, AN_IMAGE | {"id": 2, "file_name": "b.jpg"}],
+        **an_annotation(image_id=1, category_id=9),
+    )
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(content))
+    first, second = images_of_coco(path)
+    with pytest.raises(CorruptRecordError, match=r"coco\.json, annotation 17: category 9"):
+        first.picture(SMALL_MAP)
+    assert second.picture(SMALL_MAP, images="/data/").image == "/data/b.jpg"
 
 
 def test_polygons_of_other_tools_and_boxes_are_read(tmp_path: Path) -> None:
