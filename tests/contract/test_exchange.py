@@ -4,171 +4,30 @@ ANN-01 project by API, ANN-02 push is idempotent, ANN-10 partly annotated rounds
 """
 
 import json
-import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import httpx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from annotation.draft_regions import DraftShapes, brush_region
-from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.labeling_config import labeling_config
 from annotation.regions import mask_from_regions
 from annotation.tasks import task_json
 from cloud.demo.scripted_annotator import ScriptedAnnotator
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import (
     LabelStudioRefusedError,
     LabelStudioUnavailableError,
     ProjectMismatchError,
 )
-from lifelong.links.journal import Journal, read_events, utc_now
-from lifelong.links.storage import Storage, open_storage
-from lifelong.records.label_map import LabelMap, label_map_of
+from lifelong.records.label_map import label_map_of
 from lifelong.records.pixels import mask_from_png, png_from_mask
-from lifelong.records.samples import PreAnnotation
-from tests.builders import SMALL_MAP, a_jpeg, a_mask, a_pre_annotation
-from tests.fakes_label_studio import FakeStudio
-
-
-class Desk(Protocol):
-    """A studio that can be taken away and cut off; the tests' handle on either kind."""
-
-    root: Path
-    suffix: str
-
-    @property
-    def studio(self) -> FakeStudio | LabelStudio: ...
-    def stop(self) -> None: ...
-    def start(self) -> None: ...
-    def cut_next_import(self) -> None: ...
-
-
-class FakeDesk:
-    def __init__(self, root: Path) -> None:
-        self.studio = FakeStudio()
-        self.root = root
-        self.suffix = ""
-
-    def stop(self) -> None:
-        self.studio.is_up = False
-
-    def start(self) -> None:
-        self.studio.is_up = True
-
-    def cut_next_import(self) -> None:
-        self.studio.cut_import_after = 37
-
-
-class RealDesk:
-    def __init__(self, server: LabelStudioServer, suffix: str) -> None:
-        self.server = server
-        self.studio = LabelStudio(server.url, server.token, 60.0)
-        self.root = server.documents_root
-        self.suffix = suffix
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def start(self) -> None:
-        self.server.start()
-
-    def cut_next_import(self) -> None:
-        """Pull the plug while the server is writing the second half of what it is sent.
-
-        One request is all or nothing (measured), so a batch is cut where we cut it.
-        """
-        original = self.studio.import_tasks
-
-        def cut(project_id: int, tasks: list[dict[str, object]]) -> None:
-            self.studio.import_tasks = original  # type: ignore[method-assign]
-            original(project_id, tasks[:60])
-            timer = threading.Timer(0.1, self.server.kill)
-            timer.start()
-            try:
-                original(project_id, tasks[60:])
-            finally:
-                timer.join()
-            raise LabelStudioUnavailableError("it answered before the plug was pulled")
-
-        self.studio.import_tasks = cut  # type: ignore[method-assign,assignment]
-
-
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.integration)])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    if request.param == "fake":
-        yield FakeDesk(tmp_path)
-        return
-    server: LabelStudioServer = request.getfixturevalue("label_studio_server")
-    server.start()  # a test before this one may have left it stopped
-    real = RealDesk(server, tmp_path.name)
-    yield real
-    real.studio.close()
-
-
-class Setting:
-    """Storage with drafts, and an exchange at the desk."""
-
-    def __init__(self, desk: Desk, tmp_path: Path, label_map: LabelMap = SMALL_MAP) -> None:
-        folder = desk.root / f"storage{desk.suffix}"
-        self.desk = desk
-        self.storage: Storage = open_storage(str(folder))
-        self.journal_folder = tmp_path / "journal"
-        self.section = LabelStudioSection(
-            project=f"Test {tmp_path.name}"[:50], local_files_root=desk.root
-        )
-        self.exchange = self.again(label_map)
-
-    def again(self, label_map: LabelMap = SMALL_MAP) -> Exchange:
-        """A new process would begin with this."""
-        return Exchange(
-            storage=self.storage,
-            studio=self.desk.studio,
-            label_map=label_map,
-            section=self.section,
-            journal=Journal(self.journal_folder, "cloud"),
-            now=utc_now,
-        )
-
-    def drafts(self, count: int, round_number: int = 1, first: int = 0) -> list[PreAnnotation]:
-        made = []
-        for seed in range(first, first + count):
-            draft = a_pre_annotation(seed, round_number=round_number)
-            self.storage.put(draft.image_key, a_jpeg(seed))
-            self.storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
-            made.append(draft)
-        return made
-
-    def counted(self, project_id: int, round_number: int = 1) -> list[str]:
-        found = self.desk.studio.round_tasks(project_id, round_number)
-        return sorted(str(task.data["cornerloop_sample"]) for task in found)
-
-    def truth(self, mask: NDArray[np.uint8], task_id: int, seconds: float = 12.5) -> int:
-        """Submit `mask` as a person would."""
-        regions = []
-        for class_id in np.unique(mask[mask != 255]).tolist():
-            region = brush_region(mask == class_id, SMALL_MAP.names[class_id])
-            region["id"] = f"r{class_id}"
-            regions.append(region)
-        return self.desk.studio.create_annotation(
-            task_id, regions, seconds=seconds, parent_prediction=None
-        )
-
-    def events(self, name: str) -> list[dict[str, object]]:
-        return [event for event in read_events(self.journal_folder) if event["event"] == name]
-
-
-@pytest.fixture
-def setting(desk: Desk, tmp_path: Path) -> Setting:
-    return Setting(desk, tmp_path)
+from tests.builders import SMALL_MAP, a_mask
+from tests.desks import Desk, FakeDesk, RealDesk, Setting
 
 
 def test_ann_01_push_makes_a_project_with_tasks_that_show_the_draft(setting: Setting) -> None:
