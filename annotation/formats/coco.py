@@ -11,18 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from annotation.formats.coco_masks import (
-    Segmentation,
-    has_holes,
-    pixels_area,
-    polygons_of,
-    rle_of,
-)
+from annotation.formats.coco_masks import Segmentation, pixels_area, polygons_of, rle_of
 from annotation.formats.file_names import checked_name
 from annotation.formats.json_stream import json_pieces, label_map_file, pictures_by_split
 from annotation.formats.mm_configs import mmdet_configs
 from annotation.formats.writing import Entry, Record, Stream
 from annotation.labelled_pictures import LabelledPicture, LabelledRegion
+from annotation.outlines import outlines_of
 from annotation.polygons import Patch
 from lifelong.records.label_map import LabelMap
 
@@ -85,18 +80,20 @@ class CocoInstances:
             "iscrowd": int(region.is_crowd),
             "area": pixels_area(runs),
             "bbox": [seen.x0, seen.y0, wide, high],
-            "segmentation": runs
-            if self._as_runs(region, seen)
-            else polygons_of(seen, tolerance_px=self.tolerance_px),
+            "segmentation": self._polygons(region, seen) or runs,
         }
         if region.score is not None:
             annotation["score"] = region.score
         return annotation
 
-    def _as_runs(self, region: LabelledRegion, seen: Patch) -> bool:
+    def _polygons(self, region: LabelledRegion, seen: Patch) -> list[list[float]] | None:
+        """None where runs are to be written."""
         if region.is_crowd or self.segmentation == "rle":
-            return True
-        return self.segmentation == "auto" and has_holes(seen)
+            return None
+        outlines = outlines_of(seen)
+        if self.segmentation == "auto" and any(outline.holes for outline in outlines):
+            return None
+        return polygons_of(outlines, tolerance_px=self.tolerance_px)
 
 
 def categories(label_map: LabelMap) -> list[dict[str, object]]:

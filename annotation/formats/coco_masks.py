@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from annotation.outlines import bridged, filled, outlines_of, thinned
+from annotation.outlines import Outline, bridged, filled, thinned
 from annotation.polygons import Patch, patch_of
 from lifelong.errors import CorruptRecordError, ShapeError
 
@@ -46,18 +46,13 @@ def runs_of(patch: Patch, height: int, width: int) -> list[int]:
     return [int(count) for count in (counts[:-1] if counts[-1] == 0 else counts)]
 
 
-def polygons_of(patch: Patch, *, tolerance_px: float) -> list[list[float]]:
+def polygons_of(outlines: Sequence[Outline], *, tolerance_px: float) -> list[list[float]]:
     """One polygon a piece, holes tied in by bridge lines; exact when the tolerance is 0."""
     found: list[list[float]] = []
-    for outline in outlines_of(patch):
+    for outline in outlines:
         ring = bridged(outline) if tolerance_px <= 0 else thinned(outline, tolerance_px)
         found.append([float(value) for value in ring.ravel()])
     return found
-
-
-def has_holes(patch: Patch) -> bool:
-    """Does the patch enclose pixels that are not its own?"""
-    return any(outline.holes for outline in outlines_of(patch))
 
 
 def pixels_area(segmentation: Mapping[str, object]) -> int:

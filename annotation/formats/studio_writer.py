@@ -20,6 +20,7 @@ from annotation.labeling_config import IMAGE, POLYGON, labeling_config
 from annotation.labelled_pictures import LabelledPicture, LabelledRegion
 from annotation.polygons import Patch, patch_from_points
 from annotation.regions import Region
+from annotation.task_fields import NOTE, PROMPT, UNSURE
 from lifelong.records.label_map import LabelMap
 
 _DECIMALS = 4  # of a percent: 0.01 pixels on an image 10,000 wide
@@ -67,7 +68,10 @@ class StudioTasks:
         answer: dict[str, object] = {"result": result}
         if self.kind == "predictions":
             answer["model_version"] = picture.provenance.model_version or self.model_version
-        return {"data": {IMAGE: image or picture.name}, "meta": meta, self.kind: [answer]}
+        image = image or picture.name
+        # Label Studio refuses a task without a field that the config shows.
+        data = {IMAGE: image, UNSURE: image, NOTE: "", PROMPT: ""}
+        return {"data": data, "meta": meta, self.kind: [answer]}
 
     def _region(self, region: LabelledRegion, number: int, picture: LabelledPicture) -> Region:
         name = self.label_map.names[region.class_id]

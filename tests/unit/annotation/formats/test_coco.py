@@ -1,6 +1,7 @@
 """COCO as pycocotools reads it, and back: the same pixels, the right areas, an image once."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +225,10 @@ def test_cnv_11_coco_to_label_studio_to_coco_gives_the_same_masks(
     (tmp_path / "coco.json").write_text(json.dumps(content))
     (before,) = pictures_from_coco(tmp_path / "coco.json", THINGS)
     files, _ = run_writer(StudioTasks(label_map=THINGS, kind=kind), {"train": [before]})
-    assert b"PolygonLabels" in files["labeling_config.xml"]
+    config = files["labeling_config.xml"].decode()
+    assert "PolygonLabels" in config
     (task,) = json.loads(files["tasks_train.json"])
+    assert set(re.findall(r"\$(\w+)", config)) <= set(task["data"])  # else it is refused
     (answer,) = task[kind]
     assert {"polygonlabels", "brushlabels"} == {one["type"] for one in answer["result"]}
     exported = {"id": 7, "data": task["data"], "meta": task["meta"],
