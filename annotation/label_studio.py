@@ -39,8 +39,11 @@ class LabelStudio(ProjectCalls):
     answers 5xx (worth a retry), and LabelStudioRefusedError when it answers 4xx.
     """
 
-    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float, *, token_env: str = "") -> None:
         """
+        Args:
+            token_env: the variable that the token came from, for error messages.
+
         Raises:
             ConfigError: not an http(s) URL, or no token.
         """
@@ -51,6 +54,7 @@ class LabelStudio(ProjectCalls):
         self.url = url.rstrip("/")
         # The slash keeps a sub-path when the SDK refreshes a personal access token.
         base = f"{self.url}/"
+        self._token_hint = f"; check the token in {token_env}" if token_env else "; check the token"
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=True)
         self._users: dict[int, str] = {}
         with self._translated("log in"):
@@ -325,7 +329,7 @@ class LabelStudio(ProjectCalls):
                 raise LabelStudioError(
                     f"{told}, but not as Label Studio does; is it one?"
                 ) from error
-            hint = "; check the token" if error.status_code in {401, 403} else ""
+            hint = self._token_hint if error.status_code in {401, 403} else ""
             raise LabelStudioRefusedError(f"{told}{_detail(error.body)}{hint}") from error
         except (ValidationError, ValueError, TypeError, AttributeError) as error:
             raise LabelStudioError(

@@ -131,7 +131,12 @@ def open_label_studio(config: Config) -> "LabelStudio":
     from annotation.label_studio import LabelStudio
 
     section = config.label_studio
-    return LabelStudio(section.url, token_of(section.token_env), section.timeout_seconds)
+    return LabelStudio(
+        section.url,
+        token_of(section.token_env),
+        section.timeout_seconds,
+        token_env=section.token_env,
+    )
 
 
 def make_preannotator(cloud: Cloud) -> PreAnnotator:

@@ -40,7 +40,9 @@ class Room:
         **section: Any,
     ) -> None:
         self.server = server
-        self.studio = LabelStudio(server.url, token or server.token, 60.0)
+        self.studio = LabelStudio(
+            server.url, token or server.token, 60.0, token_env="A_TOKEN_VARIABLE"
+        )
         self.storage = storage or open_storage(str(server.documents_root / tmp_path.name))
         self.journal_folder = tmp_path / "journal"
         self.section = LabelStudioSection(
