@@ -52,7 +52,7 @@ class ImageShelf:
         if found is None and self.fetch is not None and self.mode != "none":
             found = self.fetch(item.image or told)
         if found is not None:
-            _check_size(found, size, item.where)
+            check_size(found, size, item.where)
         if self.mode == "none":
             return None
         if found is None:
@@ -107,7 +107,7 @@ def _linked(image: Path, target: Path) -> bool:
     return True
 
 
-def _check_size(image: Path | bytes, size: tuple[int, int], where: str) -> None:
+def check_size(image: Path | bytes, size: tuple[int, int], where: str) -> None:
     """Only the header is read; browsers turn pictures upright before they are drawn on."""
     name = image.name if isinstance(image, Path) else "in storage"
     file = image if isinstance(image, Path) else io.BytesIO(image)

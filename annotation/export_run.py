@@ -71,7 +71,7 @@ class ExportRun:
                 names the task. What is done so far stays.
         """
         began = time.monotonic()
-        _check_empty_or_ours(self._out)
+        check_empty_or_ours(self._out)
         with locked(self._out / FOLDER), ExportState(self._out) as state:
             check_same(state, self._plan.identity, self._out)
             self._folder.clear_workshop()
@@ -223,7 +223,7 @@ class ExportRun:
         self._folder.write(REPORT, pieces())
 
 
-def _check_empty_or_ours(out: Path) -> None:
+def check_empty_or_ours(out: Path) -> None:
     """
     Raises:
         ConfigError: the folder holds something, but no export.

@@ -50,10 +50,12 @@ class ImageNames:
         path = path_of_reference(
             reference, where, keep_upload_prefix=self.keep_upload_prefix, as_upload=True
         )
+        return safe_name(self.shortened(path), where)
+
+    def shortened(self, path: str) -> str:
+        """A path without the folders that are left out."""
         below = self.below.replace("\\", "/").strip("/")
-        if below and path.startswith(f"{below}/"):
-            path = path[len(below) + 1 :]
-        return safe_name(path, where)
+        return path.removeprefix(f"{below}/") if below else path
 
 
 def path_of_reference(

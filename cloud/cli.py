@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.convert_cli import convert_app
+from cloud.export_cli import export_app
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
 from cloud.review_cli import review_app
@@ -30,6 +32,8 @@ app = typer.Typer(
 job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
+app.add_typer(export_app, name="export")
+app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
 app.command()(preannotate)
 
