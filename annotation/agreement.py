@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import IGNORE_INDEX
 
-# Of the image's diagonal, as Csurka et al. 2013 chose it: 4 pixels at 480 x 360.
+# Of the image's diagonal, as Csurka et al. 2013 chose it: 4.5 pixels at 480 x 360.
 _TOLERANCE_SHARE = 0.0075
 
 
@@ -66,12 +66,12 @@ def agreement(draft: NDArray[np.uint8], correction: NDArray[np.uint8]) -> Agreem
 
 
 def boundary_tolerance(height: int, width: int) -> float:
-    """How far an outline may lie off and still be right, pixels: 0.75 % of the diagonal.
+    """How far an outline may lie off and still be right: 0.75 % of the diagonal, 1 pixel at least.
 
     >>> boundary_tolerance(360, 480)
     4.5
     """
-    return _TOLERANCE_SHARE * math.hypot(height, width)
+    return max(1.0, _TOLERANCE_SHARE * math.hypot(height, width))
 
 
 def boundary_agreement(
