@@ -13,8 +13,11 @@ from lifelong.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
 
-# The last number of a name, and words after it: 0016E5_07959, aachen_000000_000019_leftImg8bit.
-_FRAME = re.compile(r"(?P<scene>.*?)[ _.-]*[0-9]+(?:_[A-Za-z][A-Za-z0-9]*)?\Z")
+# The number at the end of a name, or before its last word: 0016E5_07959, aachen_0_19_leftImg8bit.
+_FRAMES = (
+    re.compile(r"(?P<scene>.*?)[ _.-]*[0-9]+\Z"),
+    re.compile(r"(?P<scene>.*?)[ _.-]*[0-9]+_[A-Za-z][A-Za-z0-9]*\Z"),
+)
 _OVERSHOOT = 1.5  # a small side takes no scene that would make it larger than this, if it can
 
 
@@ -52,7 +55,7 @@ class SplitPlan:
             return told
         folder, slash, file = name.rpartition("/")
         stem = file.rpartition(".")[0] or file
-        frame = _FRAME.match(stem)
+        frame = next((found for one in _FRAMES if (found := one.match(stem))), None)
         return f"{folder}{slash}{frame['scene'] if frame else stem}"
 
 
@@ -66,7 +69,8 @@ def plan_from(shares: str, *, seed: int = 0, pattern: str = "") -> SplitPlan:
         told = [float(share) for share in shares.split("/")]
     except ValueError:
         told = []
-    if len(told) not in {2, 3} or min(told, default=-1) < 0 or abs(sum(told) - 1) > 1e-6:
+    is_sound = all(0 <= share <= 1 for share in told) and abs(sum(told) - 1) <= 1e-6
+    if len(told) not in {2, 3} or not is_sound:
         raise ConfigError(
             f"--split {shares}: expected the shares of train/val/test with the sum 1, "
             "e.g. 0.8/0.1/0.1"
@@ -104,22 +108,29 @@ def split_scenes(counts: Mapping[str, int], plan: SplitPlan) -> Splits:
     total = sum(counts.values())
     side_of = dict.fromkeys(order, "train")
     wanted = [(share, side) for share, side in zip(plan.shares, SPLITS, strict=True) if share > 0]
+    small = sorted((pair for pair in wanted if pair[1] != "train"), key=lambda pair: pair[0])
     left = list(order)
-    for share, side in sorted(pair for pair in wanted if pair[1] != "train"):
-        if len(left) < 2:
-            break
-        target, filled = share * total, 0
-        for scene in list(left):
-            if len(left) < 2 or filled >= target:
-                break
-            if filled + counts[scene] <= _OVERSHOOT * target:
-                side_of[scene], filled = side, filled + counts[scene]
-                left.remove(scene)
-        if not filled:  # every scene is too large: the smallest is least wrong
-            smallest = min(left, key=lambda scene: counts[scene])
-            side_of[smallest] = side
-            left.remove(smallest)
+    for place, (share, side) in enumerate(small):
+        # Something must be left for training, and where scenes suffice for every other side.
+        spare = 1 + (len(small) - place - 1 if len(order) > len(small) else 0)
+        chosen = _chosen(left, counts, share * total, spare)
+        side_of |= dict.fromkeys(chosen, side)
+        left = [scene for scene in left if scene not in chosen]
     return Splits(side_of=side_of, warnings=_warnings(counts, wanted, side_of))
+
+
+def _chosen(left: list[str], counts: Mapping[str, int], target: float, spare: int) -> set[str]:
+    """Scenes for a side of about `target` pictures; at least `spare` scenes stay."""
+    chosen, filled = set[str](), 0
+    for scene in left:
+        if len(left) - len(chosen) <= spare or filled >= target:
+            break
+        if filled + counts[scene] <= _OVERSHOOT * target:
+            chosen.add(scene)
+            filled += counts[scene]
+    if not chosen and len(left) > spare:  # every scene is too large: the smallest is least wrong
+        chosen.add(min(left, key=lambda scene: counts[scene]))
+    return chosen
 
 
 def _warnings(

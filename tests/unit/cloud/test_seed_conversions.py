@@ -202,10 +202,10 @@ def test_cnv_05_eight_bits_on_request_and_ids_by_key(tmp_path: Path) -> None:
     round_trip(dataset)
     turned = dict(reversed({str(i): n for i, n in enumerate(CITYSCAPES.names)}.items()))
     (dataset / "id2label.json").write_text(json.dumps({"id2label": turned}))
+    flags = ["--dataset_dir", str(dataset), "--config_path", str(dataset / "id2label.json")]
     result = CliRunner().invoke(
         app,
-        ["convert", "ls-to-train-ids", "--dataset_dir", str(dataset), "--bits", "8"]
-        + ["--ls_json_name", "ls_export.json", "--config_path", str(dataset / "id2label.json")],
+        ["convert", "ls-to-train-ids", *flags, "--ls_json_name", "ls_export.json", "--bits", "8"],
     )
     assert result.exit_code == 0, result.output
     path = dataset / "train_ids" / "x_TrainIds.png"
