@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from annotation.label_studio_server import LabelStudioServer
+from annotation.pulling import Pulled
 from annotation.webhooks import HINT_PATH, SECRET_HEADER
 from cloud.lease import Lease
 from cloud.loop import Ports
@@ -95,7 +96,12 @@ def running(
     )
     rounds.save(round_)
     real_pull = room.exchange.pull
-    room.exchange.pull = lambda some: (looks.append(time.monotonic()), real_pull(some))[1]  # type: ignore[method-assign]
+
+    def pull(tasks: Sequence[AnnotationTask]) -> Pulled:
+        looks.append(time.monotonic())
+        return real_pull(tasks)
+
+    room.exchange.pull = pull  # type: ignore[method-assign]
     service = Service(
         ports=Ports(
             inbox=None,  # type: ignore[arg-type]

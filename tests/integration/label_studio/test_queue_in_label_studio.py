@@ -1,6 +1,6 @@
 """ANN-04 and ANN-05 on a real server: people are given the next best task, with the last prompt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from annotation.label_studio_server import LabelStudioServer
 from annotation.labeling_config import PROMPT_TEXT
 from annotation.queue_order import VIEW_TITLE
 from annotation.regions import Region
+from annotation.studio_tasks import StudioTask
 from annotation.task_fields import PROMPT, RANK, SAMPLE
 from tests.builders import a_mask
 from tests.label_studio_room import Room
@@ -81,9 +82,12 @@ def test_ann_04_new_places_do_not_make_pulling_read_again(
     room.exchange.sort(tasks, [task.sample_id for task in tasks[:1:-1]])
     read: list[int] = []
     real = room.studio.full_tasks
-    monkeypatch.setattr(
-        room.studio, "full_tasks", lambda project, ids: read.extend(ids) or real(project, ids)
-    )
+
+    def full_tasks(project: int, ids: Iterable[int]) -> list[StudioTask]:
+        read.extend(ids)
+        return real(project, ids)
+
+    monkeypatch.setattr(room.studio, "full_tasks", full_tasks)
     assert room.exchange.pull(tasks) == first
     assert read == []
     ranks = {
