@@ -16,7 +16,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from annotation.polygons import Patch, patch_of
 
@@ -113,53 +112,6 @@ def simplified(ring: Ring, tolerance: float) -> Ring:
         low, high = (0, far) if third < far else (far, len(ring))
         _keep_corners(closed, keep, [(low, third), (third, high)], tolerance)
     return ring[keep[:-1]]
-
-
-def bridged(outline: Outline) -> Ring:
-    """Outer ring and holes as one ring that fills to the same pixels.
-
-    Every hole is tied in by a bridge: a level line that the ring runs along twice, there and back,
-    so that it has no width. A rasteriser that also paints the line itself (OpenCV's `fillPoly`)
-    paints the bridges too.
-    """
-    ring = outline.outer
-    for hole in sorted(outline.holes, key=lambda hole: int(hole[:, 0].min())):
-        # What lies left of a hole's leftmost corner is in the ring already.
-        start = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
-        x, y = (int(v) for v in hole[start])
-        edge, at = _edge_left_of(ring, x, y)
-        tied = np.concatenate([[[at, y]], np.roll(hole, -start, axis=0), [[x, y], [at, y]]])
-        ring = np.concatenate([ring[: edge + 1], tied, ring[edge + 1 :]])
-    return ring
-
-
-def thinned(outline: Outline, tolerance: float) -> Ring:
-    """Outer ring and holes `simplified`, then tied into one ring between nearest corners.
-
-    Args:
-        tolerance: pixels, above 0.
-    """
-    return joined([simplified(ring, tolerance) for ring in (outline.outer, *outline.holes)])
-
-
-def joined(rings: Sequence[Ring]) -> Ring:
-    """Rings of separate pieces as one ring, tied by bridges between their nearest corners.
-
-    Raises:
-        ValueError: no ring at all.
-    """
-    ordered = sorted(rings, key=lambda ring: -abs(area_of(ring)))
-    if not ordered:
-        raise ValueError("no ring to join")
-    ring = ordered[0]
-    for other in ordered[1:]:
-        distances, nearest = cKDTree(ring).query(other)
-        start = int(np.argmin(distances))
-        anchor = int(nearest[start])
-        there = np.roll(other, -start, axis=0)
-        back = np.stack([there[0], ring[anchor]])
-        ring = np.concatenate([ring[: anchor + 1], there, back, ring[anchor + 1 :]])
-    return ring
 
 
 def _rings(
@@ -272,14 +224,3 @@ def _distances(
     length = float(along @ along)
     share = np.clip(from_start @ along / length, 0, 1) if length else np.zeros(len(points))
     return np.asarray(np.hypot(*(from_start - share[:, None] * along).T))
-
-
-def _edge_left_of(ring: Ring, x: int, y: int) -> tuple[int, int]:
-    """The upright edge next to the left of (x, y): its number in the ring, and its x."""
-    following = np.roll(ring, -1, axis=0)
-    low = np.minimum(ring[:, 1], following[:, 1])
-    high = np.maximum(ring[:, 1], following[:, 1])
-    meets = (ring[:, 0] == following[:, 0]) & (low <= y) & (y <= high) & (ring[:, 0] <= x)
-    candidates = np.flatnonzero(meets)
-    edge = int(candidates[np.argmax(ring[candidates, 0])])
-    return edge, int(ring[edge, 0])

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from annotation.outlines import Outline, bridged, filled, thinned
+from annotation.bridges import bridged, thinned
+from annotation.outlines import Outline, filled
 from annotation.polygons import Patch, patch_of
 from lifelong.errors import CorruptRecordError, ShapeError
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from annotation.formats.coco import categories
 from annotation.formats.file_names import checked_name, flat_name, refuse_twins, stem_of
@@ -80,15 +81,23 @@ class CocoPanoptic:
             window = ids[seen.y0 : seen.y0 + high, seen.x0 : seen.x0 + wide]
             window[seen.painted] = numbers[owner]
         segments: list[object] = []
-        for number, (class_id, is_crowd) in enumerate(owners, start=1):
-            y, x = np.nonzero(ids == number)
-            left, top = int(x.min()), int(y.min())
+        boxes = ndimage.find_objects(ids.astype(np.int32), max_label=len(owners))
+        areas = np.bincount(ids.ravel(), minlength=len(owners) + 1)
+        for number, ((class_id, is_crowd), box) in enumerate(
+            zip(owners, boxes, strict=True), start=1
+        ):
+            rows, columns = box
             segments.append(
                 {
                     "id": number,
                     "category_id": class_id + 1,
-                    "area": int(x.size),
-                    "bbox": [left, top, int(x.max()) - left + 1, int(y.max()) - top + 1],
+                    "area": int(areas[number]),
+                    "bbox": [
+                        columns.start,
+                        rows.start,
+                        columns.stop - columns.start,
+                        rows.stop - rows.start,
+                    ],
                     "iscrowd": int(is_crowd),
                 }
             )

@@ -20,11 +20,12 @@ from typing import Literal
 
 import yaml
 
+from annotation.bridges import bridged, joined, thinned
 from annotation.formats.file_names import flat_name, refuse_twins, stem_of
 from annotation.formats.json_stream import SPLITS, label_map_file, pictures_by_split
 from annotation.formats.writing import Entry, Stream
 from annotation.labelled_pictures import LabelledPicture
-from annotation.outlines import Ring, bridged, joined, outlines_of, thinned
+from annotation.outlines import Ring, outlines_of
 from annotation.polygons import Patch
 from lifelong.records.label_map import LabelMap
 

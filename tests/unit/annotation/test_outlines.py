@@ -8,16 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from annotation.outlines import (
-    Outline,
-    area_of,
-    bridged,
-    filled,
-    joined,
-    outlines_of,
-    simplified,
-    thinned,
-)
+from annotation.bridges import bridged, joined, thinned
+from annotation.outlines import Outline, area_of, filled, outlines_of, simplified
 from annotation.polygons import Patch, patch_of
 from tests.camvid import camvid_masks
 from tests.unit.annotation.maps import label_maps
