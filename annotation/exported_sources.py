@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annotation.export_files import MANIFEST
 from annotation.folder_sources import FolderSource
 from annotation.formats.cityscapes import LABELS
 from annotation.formats.coco_reading import pictures_from_coco
+from annotation.formats.file_names import original_name
 from annotation.formats.yolo_reading import pictures_from_yolo
 from annotation.labelled_pictures import LabelledPicture
 from annotation.picture_items import Item, LeftOut, Refused, digest_of, sha256_of
@@ -31,14 +33,20 @@ class SidedFolders:
     kind: str
     # Ids in the files that are not the label map's: id -> class id; empty: they are.
     meaning: tuple[int, ...] = ()
+    has_flat_names: bool = False  # folders are folded into the names, as our exports do
 
     def items(self) -> Iterator[Item | Refused | LeftOut]:
         """Every side's pictures."""
         for place, (side, part) in enumerate(self.parts):
             for item in part.items():
                 if isinstance(item, Item):
-                    where = f"{side}/{item.where}"
-                    yield replace(item, where=where, split=side, payload=(place, item.payload))
+                    yield replace(
+                        item,
+                        where=f"{side}/{item.where}",
+                        name=original_name(item.name) if self.has_flat_names else item.name,
+                        split=side,
+                        payload=(place, item.payload),
+                    )
                 else:
                     yield item
 
@@ -105,6 +113,7 @@ class YoloSource:
     folder: Path
     label_map: LabelMap
     kind: str = "yolo"
+    has_flat_names: bool = False  # as our exports do
 
     def items(self) -> Iterator[Item]:
         """Every image of every side.
@@ -113,13 +122,14 @@ class YoloSource:
             CorruptRecordError, LabelMapError, ImageError, ShapeError: as `pictures_from_yolo`.
         """
         for side, picture in pictures_from_yolo(self.folder, self.label_map):
+            name = original_name(picture.name) if self.has_flat_names else picture.name
             yield Item(
                 where=f"{side}/{picture.name}",
-                name=picture.name,
+                name=name,
                 split=side,
                 image=picture.name,
                 image_file=picture.image,
-                payload=picture,
+                payload=replace(picture, name=name),
             )
 
     def read(self, item: Item) -> LabelledPicture:
@@ -174,7 +184,18 @@ def pairs_source(folder: Path, label_map: LabelMap) -> SidedFolders:
         (side, folder / side / "train_ids", folder / side / "images", ("_TrainIds.png", ".png"))
         for side in SPLITS
     ]
-    return _sided(folder, "train-ids", sides, label_map)
+    made = _sided(folder, "train-ids", sides, label_map)
+    return replace(made, has_flat_names=is_ours(folder))
+
+
+def yolo_source(folder: Path, label_map: LabelMap) -> YoloSource:
+    """A folder with `data.yaml` in it."""
+    return YoloSource(folder=folder, label_map=label_map, has_flat_names=is_ours(folder))
+
+
+def is_ours(folder: Path) -> bool:
+    """Did `cornerloop export` or `convert` write it?"""
+    return (folder / MANIFEST).is_file()
 
 
 def cityscapes_source(folder: Path, label_map: LabelMap) -> SidedFolders:

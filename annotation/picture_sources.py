@@ -6,11 +6,12 @@ from pathlib import Path
 
 from annotation.export_manifest import label_map_of_export, read_head
 from annotation.exported_sources import (
-    YoloSource,
     cityscapes_source,
     coco_source,
+    is_ours,
     masks_source,
     pairs_source,
+    yolo_source,
 )
 from annotation.folder_sources import IMAGE_FOLDERS, MASK_FOLDERS, ssa_source, train_ids_source
 from annotation.formats.coco_reading import label_map_from_coco
@@ -58,7 +59,7 @@ KINDS: Mapping[str, Callable[[Path, Reading], Source]] = {
     "masks": lambda path, reading: masks_source(path, reading.label_map),
     "cityscapes": lambda path, reading: cityscapes_source(path, reading.label_map),
     "coco": lambda path, reading: coco_source(path, reading.label_map),
-    "yolo": lambda path, reading: YoloSource(folder=path, label_map=reading.label_map),
+    "yolo": lambda path, reading: yolo_source(path, reading.label_map),
 }
 
 # What our own formats are read as.
@@ -98,7 +99,7 @@ def guess_kind(path: Path) -> str:
     if path.is_file() and path.suffix.lower() == ".json":
         return "coco" if _begins_with(path) == b"{" else "label-studio"
     if path.is_dir():
-        if (path / "manifest.json").is_file():
+        if is_ours(path):
             told = str(read_head(path).get("format"))
             if told in _OF_FORMAT:
                 return _OF_FORMAT[told]
@@ -128,7 +129,7 @@ def label_map_in(path: Path, kind: str, colours: list[Colour]) -> LabelMap | Non
     Raises:
         LifelongError: it brings one that cannot be read.
     """
-    if path.is_dir() and (path / "manifest.json").is_file():
+    if path.is_dir() and is_ours(path):
         return label_map_of_export(read_head(path), str(path))
     if kind == "coco":
         files = [path] if path.is_file() else sorted((path / "annotations").glob("*.json"))
