@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -310,7 +310,7 @@ class Audits:
         )
 
 
-def summary(results: Iterable[AuditResult]) -> dict[str, object]:
+def summary(results: Iterable[AuditResult]) -> dict[str, Any]:
     """Audit results per annotator and for the drafts alone, JSON-ready; shares are 0 .. 1."""
     people: dict[str, list[AuditResult]] = {}
     drafts: dict[tuple[int, str], AnswerScore] = {}
@@ -331,7 +331,7 @@ def summary(results: Iterable[AuditResult]) -> dict[str, object]:
     }
 
 
-def _means(scores: Sequence[AnswerScore]) -> dict[str, object]:
+def _means(scores: Sequence[AnswerScore]) -> dict[str, Any]:
     def mean(values: Sequence[float]) -> float | None:
         return round(sum(values) / len(values), 4) if values else None
 

@@ -4,13 +4,16 @@ ANN-06 review states, ANN-07 agreement and adjudication, ANN-08 audits, ANN-09 w
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 from annotation.audits import Audits, summary
 from annotation.correction_cost import costs_from_events, summed
+from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import mask_from_regions
 from annotation.review import TaskState
 from lifelong.errors import ReviewError
@@ -20,7 +23,8 @@ from lifelong.records.rounds import Round
 from lifelong.records.samples import AnnotationTask
 from lifelong.records.wire import from_json, to_json
 from tests.builders import SMALL_MAP, a_jpeg, a_mask
-from tests.desks import COLLEAGUE, Setting, regions_of
+from tests.desks import COLLEAGUE, RealDesk, Setting, regions_of
+from tests.second_annotator import colleague_token
 
 
 def state_of(setting: Setting, task: AnnotationTask) -> str:
@@ -210,6 +214,39 @@ def test_ann_07_two_annotators_must_submit_and_their_consensus_counts(setting: S
     assert annotation.people_agreement < 1
     assert [cost.annotator for cost in annotation.costs] == list(annotation.annotators)
     assert annotation.seconds == 19.5
+
+
+@pytest.mark.integration
+def test_ann_07_the_queue_gives_a_task_to_as_many_people_as_must_submit_it(
+    label_studio_server: LabelStudioServer, tmp_path: Path
+) -> None:
+    label_studio_server.start()
+    desk = RealDesk(label_studio_server, tmp_path.name)
+    with closing(desk.studio):
+        setting = Setting(desk, tmp_path)
+        (task,) = setting.ruled(annotators=2).push(setting.drafts(1))
+        theirs = colleague_token(label_studio_server, COLLEAGUE)
+
+        def offered(token: str) -> int | None:
+            answer = httpx.get(
+                f"{label_studio_server.url}/api/projects/{task.project_id}/next",
+                headers={"Authorization": f"Token {token}"},
+                timeout=60,
+            )
+            return int(answer.json()["id"]) if answer.is_success else None
+
+        ours = label_studio_server.token
+        assert offered(ours) == task.task_id
+        setting.truth(a_mask(5), task.task_id)
+        assert offered(ours) is None
+        assert offered(theirs) == task.task_id
+        with desk.colleague() as colleague:
+            colleague.create_annotation(
+                task.task_id, regions_of(a_mask(5)), seconds=7.0, parent_prediction=None
+            )
+        assert offered(theirs) is None
+        setting.reviewer().reject(task, "both of you: the kerb")
+        assert offered(ours) == offered(theirs) == task.task_id
 
 
 def test_ann_07_annotators_who_disagree_wait_for_adjudication(setting: Setting) -> None:
@@ -413,17 +450,17 @@ def test_ann_08_who_submits_the_draft_as_it_is_missed_every_error(
             setting.truth(mask, audit.task.task_id)
     setting.exchange.pull(tasks)
     told = summary(audits.results())
-    mine, theirs = told["annotators"]  # type: ignore[misc]
-    assert (mine["annotator"], theirs["annotator"]) == (  # type: ignore[index]
+    mine, theirs = told["annotators"]
+    assert (mine["annotator"], theirs["annotator"]) == (
         "annotator@cornerloop.example",
         COLLEAGUE,
     )
-    assert mine["errors_found"] == 0 < mine["errors_missed"]  # type: ignore[index]
-    assert theirs["errors_missed"] == 0 < theirs["errors_found"]  # type: ignore[index]
-    assert mine["miou"] < theirs["miou"] == 1.0  # type: ignore[index]
+    assert mine["errors_found"] == 0 < mine["errors_missed"]
+    assert theirs["errors_missed"] == 0 < theirs["errors_found"]
+    assert mine["miou"] < theirs["miou"] == 1.0
     drafts = told["drafts"]
-    assert drafts["audits"] == 2  # type: ignore[index]
-    assert drafts["miou"] < 1.0  # type: ignore[index]
+    assert drafts["audits"] == 2
+    assert drafts["miou"] < 1.0
 
 
 def test_records_of_a_round_from_before_review_still_load(setting: Setting) -> None:
