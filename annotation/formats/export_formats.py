@@ -29,7 +29,7 @@ class FormatOptions:
     has_palette: bool = False  # "png": in the label map's colours
     train_id_bits: Literal[8, 16] = 8  # "train-ids"
     studio_kind: Literal["annotations", "predictions"] = "annotations"  # "label-studio"
-    studio_image_prefix: str = ""  # "label-studio": before names, "/data/local-files/?d=images/"
+    studio_image_prefix: str = ""  # "label-studio": address of its folder images
 
     def __post_init__(self) -> None:
         if not self.tolerance_px >= 0:

@@ -8,6 +8,7 @@ brush otherwise, so nothing is lost. Regions are written as drawn, also where ot
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ class StudioTasks:
     label_map: LabelMap
     kind: Literal["annotations", "predictions"] = "annotations"
     model_version: str = "import"  # of predictions that do not say their own
-    image_prefix: str = ""  # before a picture's name, e.g. "/data/local-files/?d=images/"
+    image_prefix: str = ""  # address of `images`, e.g. "/data/local-files/?d=export/images/"
 
     def entry(self, picture: LabelledPicture, split: str) -> Entry:
         """The picture as a task; the record is the task itself."""
@@ -61,7 +62,9 @@ class StudioTasks:
             for number, region in enumerate(picture.regions)
             if region.patch.area
         ]
-        image = f"{self.image_prefix}{picture.name}" if self.image_prefix else picture.image
+        image = picture.image
+        if self.image_prefix:
+            image = f"{self.image_prefix}{quote(f'{split}/{picture.name}')}"
         meta = {"split": split, "name": picture.name}
         if picture.scene:
             meta["scene"] = picture.scene

@@ -274,6 +274,15 @@ def test_a_label_map_is_made_from_the_categories_in_id_order(tmp_path: Path) -> 
         label_map_from_coco(path)
 
 
+def test_tasks_say_where_the_exported_image_lies() -> None:
+    writer = StudioTasks(label_map=THINGS, image_prefix="/data/local-files/?d=x/images/")
+    task: Any = writer.task(drawn_picture("a b/50%&c.jpg"), "val")
+    assert task["data"]["image"] == "/data/local-files/?d=x/images/val/a%20b/50%25%26c.jpg"
+    own = LabelledPicture(name="a.jpg", height=2, width=2, regions=(), image="s3://b/a.jpg")
+    kept: Any = StudioTasks(label_map=THINGS).task(own, "val")
+    assert kept["data"]["image"] == "s3://b/a.jpg"
+
+
 def a_file(**changes: Any) -> dict[str, Any]:
     return {
         "images": [{"id": 1, "file_name": "a.jpg", "height": 3, "width": 4}],
