@@ -102,7 +102,8 @@ class Audits:
         self._rules = rules
         self._journal = journal
         self._drafter = drafter
-        self._scored: set[SampleId] = set()  # as often as the rules ask for, in this life
+        self._scored: set[str] = set()  # keys of audits scored as often as the rules ask for
+        self._pushed: dict[str, Audit] = {}  # by key; what is pushed does not change any more
 
     def tasks_for(
         self, number: RoundNumber, drafts: Sequence[PreAnnotation]
@@ -155,13 +156,15 @@ class Audits:
             if audit is None:
                 others.append(task)
             elif audit.task != task:
-                self._storage.put(_key(audit.draft), to_json(replace(audit, task=task)))
+                noted = replace(audit, task=task)
+                self._storage.put(_key(audit.draft), to_json(noted))
+                self._pushed[_key(audit.draft)] = noted
         return others
 
     def of_round(self, number: RoundNumber) -> list[Audit]:
         """The audits of a round."""
         keys = [key for key in self._storage.keys(f"audits/{number}") if key.count("/") == 2]
-        return [from_json(Audit, self._storage.get(key), key) for key in keys]
+        return [self._pushed.get(key) or self._read(key) for key in keys]
 
     def results(self) -> list[AuditResult]:
         """Every score there is, oldest round first."""
@@ -183,7 +186,7 @@ class Audits:
             waiting = {
                 audit.task.task_id: audit
                 for audit in self.of_round(number)
-                if audit.task is not None and audit.task.sample_id not in self._scored
+                if audit.task is not None and _key(audit.draft) not in self._scored
             }
             projects = {audit.task.project_id for audit in waiting.values() if audit.task}
             for project_id in sorted(projects):
@@ -191,13 +194,19 @@ class Audits:
                     new += self._score_task(waiting[full.task_id], full, assessor)
         return new
 
+    def _read(self, key: str) -> Audit:
+        audit = from_json(Audit, self._storage.get(key), key)
+        if audit.task is not None:
+            self._pushed[key] = audit
+        return audit
+
     def _score_task(self, audit: Audit, full: StudioTask, assessor: Assessor) -> list[AuditResult]:
         task = audit.task
         if task is None or not carries(full.data, task.sample_id, task.round_number):
             return []
         submitted = latest_first(full)
         if len(submitted) >= self._rules.annotators:
-            self._scored.add(task.sample_id)
+            self._scored.add(_key(audit.draft))
         new = []
         for one in submitted:
             key = f"{_folder(audit.draft)}/result-{one.annotation_id}.json"

@@ -1,7 +1,7 @@
 """`cornerloop review`: how tasks stand, accept, send back, look; audits; what corrections cost."""
 
-import getpass
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -213,7 +213,7 @@ def _desk(cloud: "Cloud", reviewer: str | None = None) -> "ReviewDesk":
         rules=cloud.config.review,
         journal=cloud.journal,
         now=utc_now,
-        reviewer=reviewer or getpass.getuser(),
+        reviewer=reviewer or os.environ.get("USER", "operator"),
     )
 
 
