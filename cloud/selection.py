@@ -53,6 +53,7 @@ class Queue:
         self._features = KeptFeatures(storage)
         self._doubts = EnsembleDoubts(storage, bundle)
         self._told: set[str] = set()
+        self._ordered: tuple[object, tuple[SampleId, ...]] | None = None
         self._centres: dict[SampleId, NDArray[np.float32]] = {}
         strategies: Mapping[str, Strategy] = {
             "expected_value": self._by_value,
@@ -102,11 +103,17 @@ class Queue:
         done: Sequence[HardExample],
         incumbent: VersionId | None,
     ) -> tuple[SampleId, ...]:
-        """The order in which people should take what is open, after what is done."""
+        """The order in which people should take what is open, after what is done.
+
+        Asked again about the same examples it answers from memory: people take minutes.
+        """
         examples = sorted(open_, key=_age)
-        self._kb.refresh()
-        order = self._strategy(examples, done, incumbent, len(examples))
-        return tuple(examples[index].sample_id for index in order)
+        asked = (_ids(examples), _ids(done), incumbent)
+        if self._ordered is None or self._ordered[0] != asked:
+            self._kb.refresh()
+            order = self._strategy(examples, done, incumbent, len(examples))
+            self._ordered = (asked, tuple(examples[index].sample_id for index in order))
+        return self._ordered[1]
 
     # -- strategies --------------------------------------------------------------------------
 
@@ -263,6 +270,10 @@ def _by_age(
     count: int,
 ) -> list[int]:
     return list(range(min(count, len(examples))))
+
+
+def _ids(examples: Sequence[HardExample]) -> tuple[SampleId, ...]:
+    return tuple(example.sample_id for example in examples)
 
 
 def _age(example: HardExample) -> tuple[float, int, SampleId]:

@@ -458,6 +458,19 @@ def test_ann_04_what_is_done_makes_its_like_less_urgent(tmp_path: Path) -> None:
     assert queue.order([], done=[done], incumbent=INCUMBENT) == ()
 
 
+def test_the_same_question_is_answered_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    waiting = [put(place.storage, seed) for seed in range(4)]
+    queue = place.queue()
+    first = queue.order(waiting, done=[], incumbent=INCUMBENT)
+    monkeypatch.setattr(place.kb, "refresh", lambda: pytest.fail("nothing has changed"))
+    assert queue.order(waiting[::-1], done=[], incumbent=INCUMBENT) == first
+    monkeypatch.undo()
+    assert set(queue.order(waiting[1:], done=waiting[:1], incumbent=INCUMBENT)) < set(first)
+
+
 def test_ann_04_hold_out_samples_teach_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path, oldest_every=0)
     alike, other = put(place.storage, 1), put(place.storage, 2, scores={"entropy": 0.4})
