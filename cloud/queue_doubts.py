@@ -21,6 +21,7 @@ from lifelong.uncertainty import entropy
 logger = logging.getLogger(__name__)
 
 DOUBTS = "queue/bald"
+MEMBERS = 4  # copies of a picture that the network answers for
 
 
 def mutual_information(members: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,7 +56,7 @@ def ensemble(segmenter: OnnxSegmenter, image: NDArray[np.uint8]) -> NDArray[np.f
         image: (H, W, 3), uint8, RGB.
 
     Returns:
-        (4, C, h, w), float32, at the network's own resolution.
+        (MEMBERS, C, h, w), float32, at the network's own resolution.
     """
     height, width = image.shape[:2]
     half = np.asarray(

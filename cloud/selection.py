@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.picture_features import LENGTH, Features, KeptFeatures
-from cloud.queue_doubts import EnsembleDoubts
+from cloud.queue_doubts import MEMBERS, EnsembleDoubts
 from cloud.queue_values import best_first, class_weights, rarity, score_of, uncertainties
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
@@ -201,9 +201,9 @@ class Queue:
         elif self._section.strategy == "bald" and incumbent is not None:
             for example in examples:
                 if not self._doubts.knows(example, incumbent):
-                    if left == 0:
+                    if left <= 0:
                         return False
-                    left -= 1
+                    left -= MEMBERS  # looks of the network at the picture
                     self._doubts.of(example, incumbent)
         return True
 

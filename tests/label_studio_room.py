@@ -101,12 +101,13 @@ class Room:
         assert answer.status_code < 300, f"{answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
-    def next_task(self, project_id: int, view: Mapping[str, Any] | None) -> Any:
+    def next_task(self, project_id: int, view: Mapping[str, Any] | None, token: str = "") -> Any:
         """The label stream's next task: of a view, or of "Label All Tasks"."""
         body: dict[str, object] = {}
         if view is not None:
             body = {"filters": view["filters"], "ordering": view["ordering"]}
-        return self.api("POST", f"/api/dm/actions?id=next_task&project={project_id}", body)
+        path = f"/api/dm/actions?id=next_task&project={project_id}"
+        return self.api("POST", path, body, token=token)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in read_events(self.journal_folder) if event["event"] == name]

@@ -13,6 +13,7 @@ from annotation.studio_tasks import StudioTask
 from annotation.task_fields import PROMPT, RANK, SAMPLE
 from tests.builders import a_mask
 from tests.label_studio_room import Room
+from tests.second_annotator import colleague_token
 
 pytestmark = pytest.mark.integration
 
@@ -118,3 +119,16 @@ def test_ann_05_accept_and_next_finds_the_words_of_the_task_before(room: Room) -
     assert following["id"] == tasks[1].task_id
     assert following["data"][PROMPT] == "traffic light"
     assert room.studio.settings(project)["label_config"].count(f'"${PROMPT}"') == 1
+
+
+def test_ann_04_two_people_are_kept_apart_by_label_all_tasks_only(
+    room: Room, label_studio_server: LabelStudioServer
+) -> None:
+    """What docs/annotation.md tells about several people: a tab's order knows no locks."""
+    tasks = room.exchange.push(room.drafts(3))
+    project = tasks[0].project_id
+    (view,) = [one for one in room.studio.views(project) if one.title == VIEW_TITLE]
+    other = colleague_token(label_studio_server, "second@cornerloop.example")
+    for shown, expected in ((view.data, tasks[0]), (None, tasks[1])):
+        assert room.next_task(project, shown)["id"] == tasks[0].task_id
+        assert room.next_task(project, shown, token=other)["id"] == expected.task_id

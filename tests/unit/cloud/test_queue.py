@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cloud.picture_features import FEATURES, LENGTH, KeptFeatures, class_pixels_of, descriptor
-from cloud.queue_doubts import EnsembleDoubts, ensemble, mutual_information
+from cloud.queue_doubts import MEMBERS, EnsembleDoubts, ensemble, mutual_information
 from cloud.queue_values import (
     best_first,
     class_weights,
@@ -232,7 +232,7 @@ def test_ann_04_the_ensemble_lies_on_the_picture() -> None:
     image = an_image(3, 64, 96)
     members = ensemble(segmenter, image)
     turned = ensemble(segmenter, np.ascontiguousarray(image[:, ::-1]))
-    assert members.shape[0] == 4
+    assert members.shape[0] == MEMBERS == 4
     assert members.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
     assert members[0] == pytest.approx(turned[1][:, :, ::-1], abs=1e-5)
     assert members[1] == pytest.approx(turned[0][:, :, ::-1], abs=1e-5)
@@ -445,6 +445,16 @@ def test_ann_04_a_look_reads_so_many_pictures_and_the_next_one_goes_on(tmp_path:
     place.kb.add([replace(a_sample(20), image_key="images/known.jpg")], why="first")
     looks = [len(place.choose(waiting)) for _ in range(3)]
     assert looks == [0, 0, 10]
+
+
+def test_ann_04_bald_counts_each_copy_of_a_picture_as_a_look(tmp_path: Path) -> None:
+    place = Place(tmp_path, strategy="bald", read_at_once=8)
+    waiting = [put(place.storage, seed) for seed in range(5)]
+    queue = place.queue()
+    looks = [
+        len(queue.choose(waiting, incumbent=INCUMBENT, budget=9, at_least=1)) for _ in range(3)
+    ]
+    assert looks == [0, 0, 5]
 
 
 def test_ann_04_what_is_done_makes_its_like_less_urgent(tmp_path: Path) -> None:
