@@ -20,7 +20,7 @@ from annotation.picture_items import Source
 from annotation.scene_splits import SPLITS
 from annotation.task_source import Annotations, TaskSource
 from lifelong.errors import ConfigError
-from lifelong.records.label_map import Colour, LabelMap
+from lifelong.records.label_map import LabelMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def guess_kind(path: Path) -> str:
     )
 
 
-def label_map_in(path: Path, kind: str, colours: list[Colour]) -> LabelMap | None:
+def label_map_in(path: Path, kind: str) -> LabelMap | None:
     """The label map that a source brings along, None when it brings none.
 
     Raises:
@@ -133,7 +133,7 @@ def label_map_in(path: Path, kind: str, colours: list[Colour]) -> LabelMap | Non
         return label_map_of_export(read_head(path), str(path))
     if kind == "coco":
         files = [path] if path.is_file() else sorted((path / "annotations").glob("*.json"))
-        return label_map_from_coco(files[0], colours) if files else None
+        return label_map_from_coco(files[0]) if files else None
     return None
 
 

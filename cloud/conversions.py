@@ -32,10 +32,7 @@ from annotation.scene_splits import SplitPlan
 from annotation.task_source import Annotations, SubmittedTasks, TaskSource, snapshot
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
-from lifelong.records.colours import distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap
-
-_MOST_CLASSES = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ def convert_dataset(
     kind = kind or guess_kind(inside)
     on_kind(kind)
     known = (
-        label_map or label_map_in(inside, kind, list(distinct_colours(_MOST_CLASSES))) or CITYSCAPES
+        label_map or label_map_in(inside, kind) or CITYSCAPES
     )
     if wish.things is not None:
         known = known.with_things(wish.things)

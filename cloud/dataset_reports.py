@@ -5,7 +5,6 @@ from pathlib import Path
 from annotation.dataset_statistics import DatasetDifference, DatasetStatistics
 from annotation.picture_items import Source
 from annotation.picture_sources import Reading, guess_kind, label_map_in, open_source
-from lifelong.records.colours import distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap
 
 _TOLD = 20  # names of each kind
@@ -20,7 +19,7 @@ def open_dataset(
         ConfigError: not clear what it is.
     """
     kind = kind or guess_kind(path)
-    known = label_map or label_map_in(path, kind, list(distinct_colours(255))) or CITYSCAPES
+    known = label_map or label_map_in(path, kind) or CITYSCAPES
     return open_source(path, kind, Reading(label_map=known)), known
 
 

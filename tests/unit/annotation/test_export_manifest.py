@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from annotation import export_manifest
@@ -20,6 +19,8 @@ from lifelong.errors import ChecksumError, ConfigError, CorruptRecordError
 from tests.builders import SMALL_MAP, a_mask
 from tests.unit.annotation.test_export_run import export
 from tests.unit.annotation.tiny_writers import Generated, content_of, export_task, write_export
+
+jsonschema = pytest.importorskip("jsonschema")  # comes with Label Studio's SDK
 
 SCHEMA = json.loads(
     Path(export_manifest.__file__).with_name("export_manifest.schema.json").read_text()

@@ -99,7 +99,7 @@ def test_what_is_written_is_read_back_on_every_pixel(
     out = tmp_path / "out"
     succeeded(convert(tasks, out, label_map_file, "--to", format_name))
     kind = guess_kind(out)
-    known = label_map_in(out, kind, [])
+    known = label_map_in(out, kind)
     assert known is not None
     assert known.names == SMALL_MAP.names
     before = masks_in(tasks, "label-studio", SMALL_MAP)
