@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from annotation.agreement import agreement, between, boundary_agreement
 from annotation.consensus import consensus
 from annotation.polygons import Patch, paint_in_order
-from annotation.regions import Region, labelled_patches, painted_regions
+from annotation.regions import Region, labelled_patches, painted_regions, with_gains
 from annotation.review import Decision, Standing, standing
-from annotation.studio_tasks import StudioAnnotation, StudioTask
+from annotation.studio_tasks import StudioAnnotation, StudioTask, begun_with
 from lifelong.errors import ShapeError
 from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
@@ -111,7 +111,8 @@ class Assessor:
             found, drawn_on = self.pieces(
                 annotation.regions, task.project_id, size=size, where=where
             )
-            mask = paint_in_order([(class_id, patch) for _, class_id, patch in found], *drawn_on)
+            seen = with_gains(found, begun_with(full, annotation), drawn_on, where)
+            mask = paint_in_order([(class_id, patch) for _, class_id, patch in seen], *drawn_on)
             return Reading(mask, found)
 
         return Readings(read, draft)

@@ -23,9 +23,10 @@ PREVIEW = "preview"
 PROMPTS = frozenset({PROMPT_BOX, PROMPT_POINT})
 
 INSTRUCTION = (
-    "<p>Correct the draft. Where two regions overlap, the one with <b>fewer pixels</b> counts: "
-    "erase what is wrong before you paint over it with a larger region. Pixels that no region "
-    "covers are left out of training. Skip a picture that nobody could label.</p>"
+    "<p>Correct the draft. What you add to a region of the draft belongs to it, whatever lay "
+    "there. Of other regions that overlap the one with <b>fewer pixels</b> counts: erase what is "
+    "wrong before you draw a new region over it. Pixels that no region covers are left out of "
+    "training. Skip a picture that nobody could label.</p>"
 )
 
 
@@ -39,8 +40,8 @@ class _Control:
 
 
 _CONTROLS = (
-    # Brush is a smart tool by default and would then get the prompts.
-    _Control(tag="BrushLabels", name=BRUSH, attributes=(("smart", "false"),)),
+    # First, for the first tool is the one that is on when a task opens: with it a click chooses a
+    # region and a corner can be dragged, with the brush neither can be done.
     _Control(
         tag="PolygonLabels",
         name=POLYGON,
@@ -51,6 +52,8 @@ _CONTROLS = (
             ("opacity", "0.4"),
         ),
     ),
+    # Brush is a smart tool by default and would then get the prompts.
+    _Control(tag="BrushLabels", name=BRUSH, attributes=(("smart", "false"),)),
     # Without smartOnly, choosing a label takes the plain tool and leaves stray points behind.
     _Control(
         tag="RectangleLabels",

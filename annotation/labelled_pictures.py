@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation.polygons import Patch, paint_in_order, patch_of
-from annotation.regions import labelled_patches
-from annotation.studio_tasks import StudioAnnotation, StudioTask
+from annotation.regions import labelled_patches, with_gains
+from annotation.studio_tasks import StudioAnnotation, StudioTask, begun_with
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 
@@ -145,6 +145,7 @@ def picture_from_annotation(
     found, (height, width) = labelled_patches(annotation.regions, label_map, size=size, where=where)
     if not found:
         raise ShapeError(f"{where}: submitted without a region; nothing to read")
+    found = with_gains(found, begun_with(task, annotation), (height, width), where)
     regions = [
         LabelledRegion(
             class_id=class_id,

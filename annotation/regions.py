@@ -2,7 +2,10 @@
 
 How regions become one mask: each is drawn by itself; then they are painted **from the largest to
 the smallest number of pixels, equal ones in the order they are listed**, so a small thing on a
-large one is seen whatever the order of work was. Pixels without a region are 255. What only
+large one is seen whatever the order of work was. One thing comes before that: pixels that a person
+added to a region of the draft (dragged a corner over them, painted them) belong to that region,
+since that is what the edit was for; it needs the draft, which an export by itself may lack
+(`with_gains`). Pixels without a region are 255. What only
 prompted a model (key points, anything with `is_positive`, the tools named in `PROMPTS`) is dropped.
 """
 
@@ -41,6 +44,8 @@ class Region(TypedDict, total=False):
     meta: dict[str, object]
 
 
+LabelledPatch = tuple[Region, int, Patch]  # a region, its class id, its pixels
+
 # Answers about the whole picture or about other regions; no pixels.
 _WITHOUT_PIXELS = frozenset(
     {"choices", "textarea", "rating", "relation", "taxonomy", "number", "datetime", "pairwise"}
@@ -54,6 +59,7 @@ def mask_from_regions(
     size: tuple[int, int] | None,
     where: str,
     classes: Mapping[str, str] | None = None,
+    draft: Sequence[Region] = (),
 ) -> NDArray[np.uint8]:
     """Paint an annotation by the rule above.
 
@@ -62,6 +68,7 @@ def mask_from_regions(
         where: e.g. "task 7, annotation 9", for errors.
         classes: what a region says -> name of a class, where a project's labels have aliases
             (`labeling_config.Tools.classes`).
+        draft: the regions that the annotator began with; none when nobody knows them.
 
     Returns:
         (H, W), uint8, class ids, 255 where there is no region.
@@ -72,6 +79,7 @@ def mask_from_regions(
         CorruptRecordError: a region of a kind or content that cannot be read.
     """
     patches, size = labelled_patches(regions, label_map, size=size, where=where, classes=classes)
+    patches = with_gains(patches, draft, size, where)
     return paint_in_order([(class_id, patch) for _, class_id, patch in patches], *size)
 
 
@@ -82,7 +90,7 @@ def labelled_patches(
     size: tuple[int, int] | None,
     where: str,
     classes: Mapping[str, str] | None = None,
-) -> tuple[list[tuple[Region, int, Patch]], tuple[int, int]]:
+) -> tuple[list[LabelledPatch], tuple[int, int]]:
     """Each painted region with its class id and its pixels, in the order they are listed.
 
     Returns:
@@ -100,6 +108,44 @@ def labelled_patches(
     if size is None:
         raise ShapeError(f"{where}: no region says how large the image is; annotate or skip it")
     return found, size
+
+
+def with_gains(
+    found: Sequence[LabelledPatch],
+    draft: Sequence[Region],
+    size: tuple[int, int],
+    where: str,
+) -> list[LabelledPatch]:
+    """The same regions, each without the pixels that an edit gave to another one.
+
+    A region is the draft's when it has its id. Where two edited regions gained the same pixel, the
+    smaller one has it.
+
+    Raises:
+        CorruptRecordError: a region of the draft cannot be read.
+    """
+    before = {region.get("id"): region for region in draft if region.get("id")}
+    owner = np.full(size, -1, dtype=np.int32)
+    by_area = sorted(range(len(found)), key=lambda index: -found[index][2].area)
+    for index in by_area:
+        region, _, patch = found[index]
+        old = before.get(region.get("id"))
+        if old is None or _value(old) == _value(region):
+            continue
+        gained = np.zeros(size, dtype=np.uint8)
+        patch.paint(gained, 1)
+        _patch(old, *size, f"{where}, draft").paint(gained, 0)
+        owner[gained.astype(np.bool_)] = index
+    if (owner < 0).all():
+        return list(found)
+    resolved = []
+    for index, (region, class_id, patch) in enumerate(found):
+        height, width = patch.painted.shape
+        taken = owner[patch.y0 : patch.y0 + height, patch.x0 : patch.x0 + width]
+        left = patch.painted & ((taken < 0) | (taken == index))
+        area = int(np.count_nonzero(left))
+        resolved.append((region, class_id, Patch(patch.x0, patch.y0, left, area)))
+    return resolved
 
 
 def painted_regions(regions: Sequence[Region]) -> list[Region]:

@@ -66,6 +66,18 @@ class StudioTask:
         return self.submitted + self.skipped > 0
 
 
+def begun_with(task: StudioTask, annotation: StudioAnnotation) -> tuple[Region, ...]:
+    """The regions that an annotator began with; none when nobody knows, or there were none."""
+    return next(
+        (
+            prediction.regions
+            for prediction in task.predictions
+            if prediction.prediction_id == annotation.parent_prediction
+        ),
+        (),
+    )
+
+
 def latest_submitted(task: StudioTask) -> StudioAnnotation | None:
     """Of several annotations the one changed last; skips count for nothing beside it."""
     submitted = [annotation for annotation in task.annotations if not annotation.is_skip]

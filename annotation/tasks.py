@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from annotation.draft_regions import Box, DraftShapes, ScoreOf, regions_from_mask
 from annotation.labeling_config import OUR_TOOLS, Tools
 from annotation.regions import mask_from_regions, painted_regions
-from annotation.studio_tasks import StudioAnnotation, StudioTask
+from annotation.studio_tasks import StudioAnnotation, StudioTask, begun_with
 from annotation.task_fields import NOTE, PROMPT, ROUND, SAMPLE, UNSURE
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import LabelMap
@@ -94,7 +94,14 @@ def mask_from_annotation(
     where = f"task {task.task_id}, annotation {annotation.annotation_id}"
     if not painted_regions(annotation.regions):
         raise ShapeError(f"{where}: submitted without a region; nothing to learn from")
-    return mask_from_regions(annotation.regions, label_map, size=size, where=where, classes=classes)
+    return mask_from_regions(
+        annotation.regions,
+        label_map,
+        size=size,
+        where=where,
+        classes=classes,
+        draft=begun_with(task, annotation),
+    )
 
 
 def carries(data: Mapping[str, object], sample_id: str, round_number: int) -> bool:

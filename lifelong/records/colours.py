@@ -92,14 +92,15 @@ def _all_colours() -> tuple[Colour, ...]:
     seen = _seen(grid)
     darkest, lightest = _LIGHTNESS
     fits = (seen[0, :, 0] > darkest) & (seen[0, :, 0] < lightest)
-    grid, seen = grid[fits], seen[:, fits]
-    chosen = [int(np.abs(grid - np.array(_FIRST)).sum(axis=1).argmin())]
-    nearest = np.full(len(grid), np.inf)
+    chosen_from = grid[fits]
+    seen = seen[:, fits]
+    chosen = [int(np.abs(chosen_from - np.array(_FIRST)).sum(axis=1).argmin())]
+    nearest = np.full(len(chosen_from), np.inf)
     while len(chosen) < _MOST:
         apart = np.linalg.norm(seen - seen[:, chosen[-1:]], axis=-1).min(axis=0)
         nearest = np.minimum(nearest, apart)
         chosen.append(int(nearest.argmax()))
-    return tuple((int(r), int(g), int(b)) for r, g, b in grid[chosen].tolist())
+    return tuple((int(r), int(g), int(b)) for r, g, b in chosen_from[chosen].tolist())
 
 
 def _seen(colours: NDArray[np.float64]) -> NDArray[np.float64]:

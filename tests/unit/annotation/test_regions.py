@@ -171,3 +171,45 @@ def test_a_draft_with_foreign_ids_is_refused() -> None:
         regions_from_mask(
             np.array([[7]], dtype=np.uint8), SMALL_MAP, shapes=DraftShapes(mode="brush")
         )
+
+
+def _square(y: int, x: int, side: int, name: str, region_id: str) -> Region:
+    painted = np.zeros((20, 20), dtype=np.bool_)
+    painted[y : y + side, x : x + side] = True
+    region = brush_region(painted, name)
+    region["id"] = region_id
+    return region
+
+
+def test_cnv_03_what_an_edit_added_to_a_region_belongs_to_it() -> None:
+    """The editor shows a dragged outline on top of a smaller region, and so is it read."""
+    draft = [_square(0, 0, 10, "car", "a"), _square(0, 12, 4, "person", "b")]
+    edited = [_square(0, 0, 14, "car", "a"), draft[1]]
+    mask = mask_from_regions(edited, SMALL_MAP, size=None, where="here", draft=draft)
+    assert (mask[:4, 12:14] == 1).all()  # gained
+    assert (mask[:4, 14:16] == 2).all()  # the rest of it stays
+    untold = mask_from_regions(edited, SMALL_MAP, size=None, where="here")
+    assert (untold[:4, 12:16] == 2).all()  # without the draft the smaller one counts
+
+
+def test_cnv_03_of_two_edits_the_smaller_has_what_both_gained() -> None:
+    draft = [_square(0, 0, 8, "car", "a"), _square(0, 14, 4, "person", "b")]
+    edited = [_square(0, 0, 15, "car", "a"), _square(0, 12, 6, "person", "b")]
+    mask = mask_from_regions(edited, SMALL_MAP, size=None, where="here", draft=draft)
+    assert (mask[:6, 12:18] == 2).sum() == 32  # all but what b had before and a gained
+    assert (mask[:6, :12] == 1).all()
+
+
+def test_cnv_03_an_edit_that_only_took_away_changes_no_other_rule() -> None:
+    draft = [_square(0, 0, 16, "road", "a"), _square(2, 2, 4, "car", "b")]
+    edited = [_square(0, 0, 15, "road", "a"), draft[1]]
+    mask = mask_from_regions(edited, SMALL_MAP, size=None, where="here", draft=draft)
+    assert (mask[2:6, 2:6] == 1).all()
+    assert (mask[15] == 255).all()
+
+
+def test_cnv_03_a_new_region_follows_the_rule_of_size() -> None:
+    draft = [_square(2, 2, 4, "car", "b")]
+    edited = [draft[0], _square(0, 0, 16, "road", "new")]
+    mask = mask_from_regions(edited, SMALL_MAP, size=None, where="here", draft=draft)
+    assert (mask[2:6, 2:6] == 1).all()
