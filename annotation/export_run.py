@@ -6,6 +6,7 @@ line in `report.json`; it is never a picture without labels.
 """
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -70,8 +71,16 @@ class ExportRun:
             RecordError, LabelMapError …: a picture cannot be exported and `skip` is not asked for;
                 names the task. What is done so far stays.
         """
-        began = time.monotonic()
         check_empty_or_ours(self._out)
+        try:
+            return self._run(progress)
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"{self._out}: the export cannot keep its state ({error}); is the disk full?"
+            ) from error
+
+    def _run(self, progress: Progress) -> ExportReport:
+        began = time.monotonic()
         with locked(self._out / FOLDER), ExportState(self._out) as state:
             check_same(state, self._plan.identity, self._out)
             self._folder.clear_workshop()

@@ -21,9 +21,10 @@ from annotation.labelled_pictures import (
 from annotation.picture_items import Item, LeftOut, Refused, sha256_of
 from annotation.scene_splits import SPLITS
 from annotation.studio_tasks import StudioTask, latest_submitted
-from lifelong.errors import LifelongError, RecordError
+from lifelong.errors import LifelongError, RecordError, ShapeError
 from lifelong.links.durable_files import UNFINISHED
 from lifelong.records.label_map import LabelMap
+from lifelong.records.pixels import MAX_PIXELS
 
 Annotations = Literal["latest", "all", "consensus"]
 
@@ -98,6 +99,7 @@ class TaskSource:
         """
         task = item.payload
         assert isinstance(task, StudioTask)
+        _check_pixels(task, item.where)
         pictures = [
             picture_from_annotation(item.name, task, one, self.label_map, image=item.image)
             for one in task.annotations
@@ -109,6 +111,19 @@ class TaskSource:
     def digest(self) -> str:
         """SHA-256 of the file."""
         return sha256_of(self.path)
+
+
+def _check_pixels(task: StudioTask, where: str) -> None:
+    """A few bytes can claim a picture of any size; nobody paints it to find out."""
+    for annotation in task.annotations:
+        for region in annotation.regions:
+            sides = (region.get("original_width"), region.get("original_height"))
+            width, height = (side if isinstance(side, int) else 0 for side in sides)
+            if width * height > MAX_PIXELS:
+                raise ShapeError(
+                    f"{where}: drawn on {width}x{height} pixels, more than the {MAX_PIXELS} that "
+                    "are read"
+                )
 
 
 def _numbered(entries: tuple[Entry, ...], number: int) -> tuple[Entry, ...]:

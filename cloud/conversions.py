@@ -53,9 +53,17 @@ class Wish:
     def identity(
         self, source: Source, label_map: LabelMap, about: Mapping[str, object]
     ) -> ExportIdentity:
-        """What makes two exports the same one."""
+        """What makes two exports the same one.
+
+        Raises:
+            ConfigError: the source cannot be read.
+        """
+        try:
+            digest = source.digest()
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: cannot be read ({error.strerror})") from error
         return ExportIdentity(
-            source={"kind": source.kind, "sha256": source.digest(), **about},
+            source={"kind": source.kind, "sha256": digest, **about},
             format=self.format,
             options={
                 **dataclasses.asdict(self.options),
@@ -105,13 +113,13 @@ def convert_dataset(
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder")
+    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        raise ConfigError(f"{out}: lies in {path}, which is converted; name a folder outside it")
     check_empty_or_ours(out)
     inside = _unpacked(path, out) if path.suffix.lower() == ".zip" and path.is_file() else path
     kind = kind or guess_kind(inside)
     on_kind(kind)
-    known = (
-        label_map or label_map_in(inside, kind) or CITYSCAPES
-    )
+    known = label_map or label_map_in(inside, kind) or CITYSCAPES
     if wish.things is not None:
         known = known.with_things(wish.things)
     reading = Reading(label_map=known, annotations=wish.annotations, names=wish.names)

@@ -105,12 +105,21 @@ def dataset(
 
 
 @convert_app.command("ssa-to-ls")
-def ssa_to_ls(dataset_dir: _DatasetDir, config_path: _ConfigPath, skip: SkipOption = False) -> None:
+def ssa_to_ls(
+    dataset_dir: _DatasetDir,
+    config_path: _ConfigPath,
+    ontology: Annotated[
+        Path | None, typer.Option(help="YAML of words that mean a class, for open vocabulary.")
+    ] = None,
+    skip: SkipOption = False,
+) -> None:
     """Drafts in ssa_output as tasks in ls_data (seed 003's convert_ssa_to_ls.py)."""
+    from cloud.preannotation.ontology import ontology_of, read_ontology
     from cloud.seed_conversions import ssa_to_label_studio
 
     known = load_label_map(Config(label_map=config_path))
-    report = ssa_to_label_studio(dataset_dir, known, os.environ, skip=skip)
+    words = ontology_of(known) if ontology is None else read_ontology(ontology, known)
+    report = ssa_to_label_studio(dataset_dir, known, os.environ, class_of=words.class_of, skip=skip)
     _tell_failures(report.failures)
     typer.echo(
         f"{report.done} tasks -> {dataset_dir / 'ls_data'}; import tasks.json, or single files"

@@ -9,7 +9,7 @@ DATASET/train_ids/front/1_TrainIds.png
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -46,9 +46,18 @@ class SeedReport:
 
 
 def ssa_to_label_studio(
-    dataset: Path, label_map: LabelMap, environment: Mapping[str, str], *, skip: bool = False
+    dataset: Path,
+    label_map: LabelMap,
+    environment: Mapping[str, str],
+    *,
+    class_of: Callable[[str], int | None] | None = None,
+    skip: bool = False,
 ) -> SeedReport:
     """Drafts of Semantic Segment Anything as tasks with polygons, a file each and one for all.
+
+    Args:
+        class_of: which class a free name means, for results of `main_ssa_engine.py`; None refuses
+            them.
 
     Raises:
         ConfigError: no pictures, or Label Studio could not serve them; says what to do.
@@ -64,7 +73,8 @@ def ssa_to_label_studio(
         file.write("[")
         for picture in raw_pictures(raw):
             try:
-                task = _task(dataset, picture, f"{url}/{quote(picture.name)}", label_map)
+                address = f"{url}/{quote(picture.name)}"
+                task = _task(dataset, picture, address, label_map, class_of)
             except LifelongError as error:
                 _failed(report, str(error), skip=skip)
                 continue
@@ -80,7 +90,13 @@ def ssa_to_label_studio(
     return report
 
 
-def _task(dataset: Path, picture: RawPicture, url: str, label_map: LabelMap) -> dict[str, object]:
+def _task(
+    dataset: Path,
+    picture: RawPicture,
+    url: str,
+    label_map: LabelMap,
+    class_of: Callable[[str], int | None] | None,
+) -> dict[str, object]:
     """A task as seed 003 writes it: the draft is a prediction."""
     path = dataset / "ssa_output" / f"{picture.draft}_semantic.json"
     try:
@@ -90,7 +106,7 @@ def _task(dataset: Path, picture: RawPicture, url: str, label_map: LabelMap) -> 
             f"{picture.name}: no draft {path} ({error.strerror}); make it with "
             "`cornerloop preannotate`, or leave such pictures out with --skip"
         ) from error
-    mask = mask_from_ssa(data, label_map, str(path))
+    mask = mask_from_ssa(data, label_map, str(path), class_of=class_of)
     check_size(picture.path, (mask.shape[0], mask.shape[1]), picture.name)
     regions = regions_from_mask(mask, label_map, shapes=POLYGON_DRAFTS, tools=SEED_TOOLS)
     about = json_object(data, str(path)).get("cornerloop")

@@ -20,6 +20,7 @@ from annotation.image_names import ImageNames
 from annotation.labelled_pictures import LabelledPicture
 from annotation.scene_splits import plan_from
 from annotation.task_source import TaskSource
+from bench.measuring import in_child
 from lifelong.errors import ConfigError, LifelongError, RecordError
 from lifelong.records.pixels import jpeg_from_image, mask_from_png
 from tests.builders import SMALL_MAP, a_mask, an_image
@@ -319,6 +320,21 @@ def test_flaw_b3_unknown_label_is_road_no_more(tmp_path: Path) -> None:
     assert not list((tmp_path / "skipped").glob("masks/*/1.png"))
 
 
+def test_sec_03_a_task_that_claims_a_giant_picture_is_refused(tmp_path: Path) -> None:
+    task = export_task(5, "s3://b/1.jpg", a_mask(1))
+    task["annotations"][0]["result"] = [
+        {
+            "id": "a",
+            "type": "rectanglelabels",
+            "original_width": 200_000,
+            "original_height": 200_000,
+            "value": {"x": 0, "y": 0, "width": 1, "height": 1, "rectanglelabels": ["car"]},
+        }
+    ]
+    with pytest.raises(RecordError, match="task 5: drawn on 200000x200000 pixels"):
+        export(tmp_path / "out", tasks_in(tmp_path, task))
+
+
 # images
 
 
@@ -372,3 +388,20 @@ def test_an_absolute_path_below_a_root_is_found(tmp_path: Path) -> None:
     tasks = tasks_in(tmp_path, export_task(1, f"{tmp_path}/root/1.jpg", a_mask(1)))
     shelf = ImageShelf(mode="copy", roots=(tmp_path / "root",))
     assert export(tmp_path / "out", tasks, images=shelf).exported == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cnv_13_memory_does_not_grow_with_the_number_of_pictures(
+    tmp_path: Path, workers: int
+) -> None:
+    """Ten times as many pictures in the same memory; `bench.exports` goes to 100,000."""
+    _, _, few = in_child(export_generated, tmp_path / "few", 1000, workers)
+    _, _, many = in_child(export_generated, tmp_path / "many", 10_000, workers)
+    # Names alone would be some 2 MB, records and masks much more.
+    assert many - few < 6  # MiB
+
+
+def export_generated(out: Path, number: int, workers: int) -> int:
+    """In a process of its own."""
+    return export(out, Generated(number=number), workers=workers).exported

@@ -257,6 +257,12 @@ def test_a_folder_that_is_called_like_a_command_is_named_with_a_dot(
     assert (tmp_path / "dataset" / "manifest.json").exists()
 
 
+def test_an_export_into_its_own_source_is_refused(tmp_path: Path, tasks: Path) -> None:
+    with pytest.raises(ConfigError, match="outside it"):
+        succeeded(run("convert", tmp_path, tmp_path / "out", "--to", "png", "--from", "ssa"))
+    assert not (tmp_path / "out").exists()
+
+
 # seed 002
 
 
@@ -350,6 +356,27 @@ def test_flaw_b1_polygons_and_boxes_are_exported_too(tmp_path: Path, uploads: Pa
     areas = sorted(annotation["area"] for annotation in coco.anns.values())
     assert areas[-1] == 32 * 24
     assert len(areas) == 2
+
+
+def test_flaw_b1_annotations_after_the_first_count(tmp_path: Path, uploads: Path) -> None:
+    """Only the first was looked at: a skip before an annotation lost the picture."""
+    content = json.loads(uploads.read_text())[:1]
+    skip = content[0]["annotations"][0] | {"id": 1, "was_cancelled": True, "result": []}
+    content[0]["annotations"].insert(0, skip)
+    path = write_export(tmp_path / "skipped.json", *content)
+    out = tmp_path / "my_set"
+    succeeded(seed_coco(path, out))
+    assert [path.name for path in (out / "images").iterdir()] == ["my-cat 0.jpg"]
+
+
+def test_flaw_b1_images_are_found_where_the_operator_says(tmp_path: Path, uploads: Path) -> None:
+    """The media folder was fixed by the system, and an error on macOS."""
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "home" / ".local" / "share" / "label-studio" / "media").rename(moved)
+    with pytest.raises(LifelongError, match=r"task 1.*--images-root"):
+        succeeded(seed_coco(uploads, tmp_path / "my_set"))
+    succeeded(seed_coco(uploads, tmp_path / "my_set", "--images-root", moved))
+    assert len(list((tmp_path / "my_set" / "images").iterdir())) == 3
 
 
 def test_flaw_b1_an_export_without_annotations_is_an_error_in_words(tmp_path: Path) -> None:

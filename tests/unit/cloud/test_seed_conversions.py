@@ -295,6 +295,25 @@ def test_flaw_b3_a_missing_draft_names_its_picture(tmp_path: Path) -> None:
     assert len(json.loads((dataset / "ls_data" / "tasks.json").read_text())) == 1
 
 
+def test_flaw_b3_results_of_the_open_vocabulary_can_be_imported(tmp_path: Path) -> None:
+    """`main_ssa_engine.py` writes names and no semantic_mask: the seed's script was a KeyError."""
+    mask = a_mask(5, classes=2)
+    dataset = a_dataset(tmp_path / "dataset", {"x.png": mask})
+    path = dataset / "ssa_output" / "x_semantic.json"
+    runs = json.loads(path.read_text())["semantic_mask"]
+    named = [("the road", runs["0"]), ("sidewalk", runs["1"])]
+    told = [{"class_name": name, "segmentation": segmentation} for name, segmentation in named]
+    path.write_text(json.dumps({"annotations": told}))
+    flags = ["--dataset_dir", str(dataset), "--config_path", str(dataset / "id2label.json")]
+    environment = {VARIABLE: str(tmp_path)}
+    result = CliRunner().invoke(app, ["convert", "ssa-to-ls", *flags], env=environment)
+    assert result.exit_code == 0, result.output
+    tasks = json.loads((dataset / "ls_data" / "tasks.json").read_text())
+    (dataset / "ls_data" / "e.json").write_bytes(submitted(tasks))
+    label_studio_to_train_ids(dataset, "e.json", CITYSCAPES, {})
+    assert np.array_equal(read_train_ids(dataset / "train_ids" / "x_TrainIds.png"), mask)
+
+
 def test_flaw_b3_regions_that_are_no_polygons_are_read(tmp_path: Path) -> None:
     """A brush stroke was a KeyError, a picture without regions too."""
     mask = a_mask(4)
@@ -326,6 +345,24 @@ def test_flaw_b3_unknown_label_is_road(tmp_path: Path) -> None:
     assert there(dataset / "train_ids") == {"y_TrainIds.png"}
     told = json.loads((dataset / "ls_data" / "ls_export_report.json").read_text())
     assert "task 1" in told["failures"][0]
+
+
+def test_flaw_b3_the_order_of_the_export_paints_nothing_over(tmp_path: Path) -> None:
+    """Regions were painted in the order they came: a road that came last hid its cars."""
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[10:20, 10:30] = 13
+    mask[12:15, 12:15] = 11
+    dataset = a_dataset(tmp_path / "dataset", {"x.png": mask})
+    tasks = round_trip(dataset)
+    result = tasks[0]["predictions"][0]["result"]
+    for order in (sorted, reversed):
+        tasks[0]["predictions"][0]["result"] = [
+            result[place] for place in order(range(len(result)))
+        ]
+        (dataset / "ls_data" / "e.json").write_bytes(submitted(tasks))
+        label_studio_to_train_ids(dataset, "e.json", CITYSCAPES, {})
+        found = read_train_ids(dataset / "train_ids" / "x_TrainIds.png")
+        assert np.array_equal(found, mask)
 
 
 def test_flaw_b3_split_on_hyphen(tmp_path: Path) -> None:
