@@ -9,6 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,9 +89,11 @@ class ExportRun:
             if not self._plan.split.is_trivial:
                 self._report.warnings = self._decide_sides(state)
             jobs = self._jobs(state)
-            for job, result in conversions(self._source, self._writer, jobs, self._plan.workers):
-                self._keep(state, job, result)
-                progress(self._report)
+            found = conversions(self._source, self._writer, jobs, self._plan.workers)
+            with closing(found):  # or processes would wait for the end of this one
+                for job, result in found:
+                    self._keep(state, job, result)
+                    progress(self._report)
             self._write_index(state)
             self._report.left_out = state.left_out()
             self._report.seconds = round(time.monotonic() - began, 3)

@@ -7,7 +7,7 @@ it was at.
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
@@ -64,8 +64,8 @@ def _told(item: Item, error: str) -> str:
 
 def conversions(
     source: Source, writer: Writer, jobs: Iterable[Job], workers: int
-) -> Iterator[tuple[Job, Converted]]:
-    """Convert all jobs, in any order; one worker is this process itself."""
+) -> Generator[tuple[Job, Converted], None, None]:
+    """Convert all jobs, in any order; one worker is this process itself. Close it at the end."""
     if workers == 1:
         for job in jobs:
             yield job, convert(source, writer, job)
@@ -156,10 +156,9 @@ def _died(job: Job, exit_code: int | None) -> str:
 def _work(line: Connection, source: Source, writer: Writer) -> None:
     """A worker's life: piles in, answers out, until the parent hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
-    call: Callable[[Job], Converted] = lambda job: convert(source, writer, job)  # noqa: E731
     while True:
         try:
             pile = line.recv()
-            line.send([call(job) for job in pile])
+            line.send([convert(source, writer, job) for job in pile])
         except (EOFError, ConnectionError):
             return

@@ -103,7 +103,14 @@ def files_below(folder: Path) -> Iterator[str]:
             entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
         for entry in entries:
             if entry.is_dir():
+                if entry.is_symlink() and _leads_back(folder / below, Path(entry.path)):
+                    continue
                 folders.append(f"{below}{entry.name}/")
             elif entry.is_file():
                 yield f"{below}{entry.name}"
         waiting += reversed(folders)
+
+
+def _leads_back(folder: Path, link: Path) -> bool:
+    """Would following the link from its folder go round in circles?"""
+    return folder.resolve().is_relative_to(link.resolve())

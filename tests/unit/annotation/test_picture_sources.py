@@ -12,7 +12,7 @@ from annotation.formats.label_studio_json import entries_of_export, task_of_entr
 from annotation.formats.ssa import ssa_from_mask
 from annotation.formats.train_ids import train_ids_png
 from annotation.image_names import ImageNames
-from annotation.picture_items import Item, LeftOut, Refused, Source
+from annotation.picture_items import Item, LeftOut, Refused, Source, files_below
 from annotation.picture_sources import Reading, guess_kind, open_source
 from annotation.studio_tasks import StudioTask
 from annotation.task_source import TaskSource, snapshot
@@ -194,6 +194,14 @@ def test_cnv_04_a_class_that_nobody_knows_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "train_ids" / "a.png").write_bytes(train_ids_png(mask))
     with pytest.raises(LifelongError, match=r"a\.png.*77"):
         masks_of(open_source(tmp_path, "train-ids", READING))
+
+
+def test_links_that_lead_in_circles_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "1.png").touch()
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "beside").symlink_to(tmp_path / "a" / "b")
+    assert list(files_below(tmp_path)) == ["a/b/1.png", "beside/1.png"]
 
 
 def test_what_nobody_can_guess_is_asked_for(tmp_path: Path) -> None:
