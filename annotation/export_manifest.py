@@ -101,13 +101,32 @@ def write_manifest(
     Raises:
         RecordError: it cannot be written.
     """
+    head = _head(state, identity, label_map, warnings)
+
+    def pieces() -> Iterator[bytes]:
+        yield json.dumps(head, ensure_ascii=False, indent=1)[:-2].encode()
+        yield b',\n "files": ['
+        comma = b"\n"
+        for file in state.files():
+            told = {"path": file.path, "sha256": file.sha256, "size": file.size}
+            yield comma + b"  " + json.dumps(told, ensure_ascii=False).encode()
+            comma = b",\n"
+        yield b"\n ]\n}\n"
+
+    folder.write(MANIFEST, pieces())
+
+
+def _head(
+    state: ExportState, identity: ExportIdentity, label_map: LabelMap, warnings: Sequence[str]
+) -> dict[str, object]:
+    """Everything but the files."""
     annotators: Counter[str] = Counter()
     models: Counter[str] = Counter()
     for row in state.pictures():
         annotators[str(row.about.get("annotator") or "unknown")] += 1
         models[str(row.about.get("model_version") or "none")] += 1
     sides = state.sides()
-    head: dict[str, object] = {
+    return {
         "schema": SCHEMA,
         "kind": "cornerloop export",
         "source": dict(identity.source),
@@ -134,18 +153,6 @@ def write_manifest(
         "code": code_version(),
         "warnings": list(warnings),
     }
-
-    def pieces() -> Iterator[bytes]:
-        yield json.dumps(head, ensure_ascii=False, indent=1)[:-2].encode()
-        yield b',\n "files": ['
-        comma = b"\n"
-        for file in state.files():
-            told = {"path": file.path, "sha256": file.sha256, "size": file.size}
-            yield comma + b"  " + json.dumps(told, ensure_ascii=False).encode()
-            comma = b",\n"
-        yield b"\n ]\n}\n"
-
-    folder.write(MANIFEST, pieces())
 
 
 def read_head(out: Path) -> dict[str, object]:

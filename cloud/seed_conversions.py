@@ -21,6 +21,7 @@ from annotation.formats.ssa import mask_from_ssa
 from annotation.formats.train_ids import train_ids_png
 from annotation.image_names import ImageNames, stem_of
 from annotation.labeling_config import Tools
+from annotation.labelled_pictures import LabelledPicture
 from annotation.picture_items import Item, LeftOut
 from annotation.task_source import TaskSource
 from cloud.raw_pictures import RawPicture, raw_pictures
@@ -180,13 +181,7 @@ def label_studio_to_train_ids(
                 raise RecordError(
                     f"{item.where}: its mask would be {stem}_TrainIds.png, as that of {other}"
                 )
-            picture = source.read(item)
-            image = dataset / "raw_data" / name
-            if image.is_file():
-                check_size(image, (picture.height, picture.width), item.where)
-            target = dataset / "train_ids" / f"{stem}_TrainIds.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, train_ids_png(picture.mask(), bits=bits))
+            _write_mask(dataset, source.read(item), item.where, (name, stem), bits)
         except LifelongError as error:
             _failed(report, str(error), skip=skip)
             continue
@@ -196,6 +191,23 @@ def label_studio_to_train_ids(
         body = json.dumps(told, ensure_ascii=False, indent=1).encode()
         write_whole(dataset / "ls_data" / f"{Path(export).stem}_report.json", body)
     return report
+
+
+def _write_mask(
+    dataset: Path,
+    picture: LabelledPicture,
+    where: str,
+    place: tuple[str, str],
+    bits: Literal[8, 16],
+) -> None:
+    """The mask of a picture, if it has the size of its image."""
+    name, stem = place
+    image = dataset / "raw_data" / name
+    if image.is_file():
+        check_size(image, (picture.height, picture.width), where)
+    target = dataset / "train_ids" / f"{stem}_TrainIds.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, train_ids_png(picture.mask(), bits=bits))
 
 
 class _Layout:
