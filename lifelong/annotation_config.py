@@ -23,8 +23,8 @@ class LabelStudioSection(Section):
     draft: Literal["auto", "brush", "polygons"] = "auto"
     polygon_tolerance_px: Annotated[float, Field(ge=0, le=100)] = 1.0  # of "auto"
     draft_by_class: dict[str, Literal["brush", "polygons"]] = Field(default_factory=dict)
-    # Where Label Studio reaches `cornerloop serve`, e.g. http://127.0.0.1:8000, to say that there is
-    # something to see; "": it is only asked every `poll_seconds`.
+    # Where Label Studio reaches `cornerloop serve`, e.g. http://127.0.0.1:8000, to say that there
+    # is something to see; "": it is only asked every `poll_seconds`.
     webhook_url: str = ""
     webhook_secret_env: str = "CORNERLOOP_WEBHOOK_SECRET"  # name of the variable, never the secret
     ml_backend: str = ""  # address of an interactive model that the project is connected to

@@ -43,7 +43,9 @@ DRAWN = "() => window.Htx && Htx.annotationStore.selected?.regions.length > 0"
 
 @pytest.mark.parametrize("mode", ["auto", "brush", "polygons"])
 def test_the_draft_is_visible_and_comes_back_as_submitted(
-    label_studio_server: LabelStudioServer, tmp_path: Path, mode: Literal["auto", "brush", "polygons"]
+    label_studio_server: LabelStudioServer,
+    tmp_path: Path,
+    mode: Literal["auto", "brush", "polygons"],
 ) -> None:
     label_studio_server.start()
     root = label_studio_server.documents_root
