@@ -203,6 +203,16 @@ def sedna_eval(config: ConfigOption) -> None:
     run_eval_worker(config)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def instead(
+    words: Annotated[list[str], typer.Argument(help="A command of the documents we replace.")],
+) -> None:
+    """What stands for a command of Semantic Segment Anything, label_anything and their like."""
+    from cloud.replaced_commands import replacement
+
+    typer.echo(replacement(words))
+
+
 @job_app.command("run")
 def job_run(
     manifest: Annotated[Path, typer.Argument(help="YAML file, or a folder of them.")],
