@@ -291,16 +291,22 @@ class LabelStudio(ProjectCalls):
             if _status(error) != 404:
                 raise
 
-    def replace_prediction(self, prediction_id: int, regions: Sequence[Region]) -> None:
-        """Let a task open with other regions."""
-        with self._translated(f"replace prediction {prediction_id}"):
-            self._sdk.predictions.update(id=prediction_id, result=[dict(r) for r in regions])
+    def rename_prediction(self, prediction_id: int, model_version: str) -> None:
+        """Give a prediction another version: tasks open with those of the version shown."""
+        with self._translated(f"rename prediction {prediction_id} to {model_version!r}"):
+            self._sdk.predictions.update(id=prediction_id, model_version=model_version)
 
-    def add_prediction(self, task_id: int, model_version: str, regions: Sequence[Region]) -> None:
+    def add_prediction(
+        self, task_id: int, model_version: str, regions: Sequence[Region], score: float | None
+    ) -> None:
         """Give a task a draft."""
         with self._translated(f"add a draft to task {task_id}"):
-            result = [dict(region) for region in regions]
-            self._sdk.predictions.create(task=task_id, model_version=model_version, result=result)
+            self._sdk.predictions.create(
+                task=task_id,
+                model_version=model_version,
+                result=[dict(region) for region in regions],
+                **({} if score is None else {"score": score}),
+            )
 
     def _task(self, body: Mapping[str, object]) -> StudioTask:
         return studio_task(body, self._email)

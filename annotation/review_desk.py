@@ -2,8 +2,8 @@
 
 Sending back, in this order, so that a cut in between loses nothing and a second call completes it:
 the whole annotation and the machine's draft go to storage, then the decision; the submitted regions
-take the draft's place in Label Studio, the reason stands where the annotator sees it, and only then
-the annotation is removed, which puts the task back into the queue.
+become what the task opens with in Label Studio, the reason stands where the annotator sees it, and
+only then the annotation is removed, which puts the task back into the queue.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import numpy as np
+
 from annotation.assessment import Assessor, Readings
-from annotation.labeling_config import classes_of
-from annotation.regions import Region, painted_regions
+from annotation.draft_regions import brush_region
+from annotation.labeling_config import classes_of, tools_for
+from annotation.regions import Region, painted_regions, with_gains
 from annotation.review import (
     Decision,
     Decisions,
@@ -25,7 +28,12 @@ from annotation.review import (
     standing,
 )
 from annotation.review_files import keep_annotation, keep_first_draft
-from annotation.studio_tasks import StudioAnnotation, StudioTask
+from annotation.studio_tasks import (
+    StudioAnnotation,
+    StudioPrediction,
+    StudioTask,
+    begun_with,
+)
 from annotation.task_fields import NOTE
 from annotation.tasks import carries, model_version_of
 from lifelong.errors import RecordError, ReviewError
@@ -48,10 +56,10 @@ class ReviewStudio(Protocol):
 
     def delete_annotation(self, annotation_id: int) -> None: ...
 
-    def replace_prediction(self, prediction_id: int, regions: Sequence[Region]) -> None: ...
+    def rename_prediction(self, prediction_id: int, model_version: str) -> None: ...
 
     def add_prediction(
-        self, task_id: int, model_version: str, regions: Sequence[Region]
+        self, task_id: int, model_version: str, regions: Sequence[Region], score: float | None
     ) -> None: ...
 
     def set_task_data(self, task_id: int, data: Mapping[str, object]) -> bool: ...
@@ -86,6 +94,7 @@ class ReviewDesk:
     ) -> None:
         self._storage = storage
         self._studio = studio
+        self._label_map = label_map
         self._rules = rules
         self._journal = journal
         self._now = now
@@ -177,15 +186,10 @@ class ReviewDesk:
             keep_annotation(self._storage, task, one.annotation_id, body)
         shown = self._shown_prediction(task, full)
         if shown is not None:
-            draft = next(p for p in full.predictions if p.prediction_id == shown)
-            keep_first_draft(self._storage, task, draft)
+            keep_first_draft(self._storage, task, shown)
+        left = self._as_left(task, full, chosen[-1])
         made = self._decide(task, stands.live, chosen, Verdict.REJECTED, reason)
-        regions = painted_regions(chosen[-1].regions)
-        if shown is not None:
-            self._studio.replace_prediction(shown, regions)
-        else:
-            version = model_version_of(task.round_number)
-            self._studio.add_prediction(task.task_id, version, regions)
+        self._open_with(task, left, shown)
         self._studio.set_task_data(task.task_id, {**full.data, NOTE: reason})
         for one in chosen:
             self._studio.delete_annotation(one.annotation_id)
@@ -303,10 +307,50 @@ class ReviewDesk:
             )
         return made
 
-    def _shown_prediction(self, task: AnnotationTask, full: StudioTask) -> int | None:
-        """The prediction that the task opens with: the round's first one."""
+    def _shown_prediction(self, task: AnnotationTask, full: StudioTask) -> StudioPrediction | None:
+        """The prediction that the task opens with: the first of the round's version."""
         version = model_version_of(task.round_number)
-        return min(
-            (p.prediction_id for p in full.predictions if p.model_version == version),
-            default=None,
-        )
+        shown = [one for one in full.predictions if one.model_version == version]
+        return min(shown, key=lambda one: one.prediction_id, default=None)
+
+    def _open_with(
+        self, task: AnnotationTask, regions: Sequence[Region], shown: StudioPrediction | None
+    ) -> None:
+        """Let the task open with these regions.
+
+        The prediction so far stays under another version: annotations that began with it are
+        read beside it.
+        """
+        version = model_version_of(task.round_number)
+        if shown is not None:
+            if list(shown.regions) == list(regions):
+                return
+            self._studio.rename_prediction(shown.prediction_id, f"{version} before review")
+        score = None if shown is None else shown.score
+        self._studio.add_prediction(task.task_id, version, regions, score)
+
+    def _as_left(
+        self, task: AnnotationTask, full: StudioTask, one: StudioAnnotation
+    ) -> list[Region]:
+        """The submitted regions such that they paint what was read: where an edited region took
+        pixels from another one, the other one is painted without them."""
+        regions = painted_regions(one.regions)
+        where = f"task {full.task_id}, annotation {one.annotation_id}"
+        try:
+            found, size = self._assessor.pieces(regions, task.project_id, size=None, where=where)
+            resolved = with_gains(found, begun_with(full, one), size, where)
+        except RecordError:  # it cannot be read, and goes back as it is
+            return regions
+        tools = tools_for(self._studio.label_config(task.project_id), self._label_map, where)
+        left = []
+        for region, (_, class_id, before), (_, _, after) in zip(
+            regions, found, resolved, strict=True
+        ):
+            if after.area == before.area or tools.brush is None:
+                left.append(region)
+            elif after.area:
+                mask = np.zeros(size, dtype=np.uint8)
+                after.paint(mask, 1)
+                painted = brush_region(mask == 1, self._label_map.names[class_id], tools)
+                left.append({**painted, "id": region.get("id", "")})
+        return left

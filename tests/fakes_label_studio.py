@@ -248,25 +248,27 @@ class FakeStudio:
         """What the browser does by itself while somebody works."""
         self._change(task_id, drafts=self._tasks[task_id][1].drafts + 1)
 
-    def replace_prediction(self, prediction_id: int, regions: Sequence[Region]) -> None:
+    def rename_prediction(self, prediction_id: int, model_version: str) -> None:
         self._answer()
         for _, task in list(self._tasks.values()):
             if any(one.prediction_id == prediction_id for one in task.predictions):
                 changed = tuple(
-                    replace(one, regions=tuple(regions))
+                    replace(one, model_version=model_version)
                     if one.prediction_id == prediction_id
                     else one
                     for one in task.predictions
                 )
                 self._change(task.task_id, predictions=changed)
 
-    def add_prediction(self, task_id: int, model_version: str, regions: Sequence[Region]) -> None:
+    def add_prediction(
+        self, task_id: int, model_version: str, regions: Sequence[Region], score: float | None
+    ) -> None:
         self._answer()
         task = self._tasks[task_id][1]
         made = StudioPrediction(
             prediction_id=task_id * 10 + len(task.predictions),
             model_version=model_version,
-            score=None,
+            score=score,
             regions=tuple(regions),
         )
         self._change(task_id, predictions=(*task.predictions, made))

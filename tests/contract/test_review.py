@@ -13,8 +13,9 @@ import pytest
 
 from annotation.audits import Audits, summary
 from annotation.correction_cost import costs_from_events, summed
+from annotation.draft_regions import brush_region
 from annotation.label_studio_server import LabelStudioServer
-from annotation.regions import mask_from_regions
+from annotation.regions import Region, mask_from_regions
 from annotation.review import TaskState
 from lifelong.errors import ReviewError
 from lifelong.links.journal import Journal, read_events
@@ -133,6 +134,75 @@ def test_ann_06_a_rejection_that_was_cut_off_is_completed_by_the_next(
     draft = json.loads(setting.storage.get(f"reviews/1/{task.sample_id}/draft.json"))
     drawn = mask_from_regions(draft["result"], SMALL_MAP, size=(48, 64), where="draft")
     assert np.array_equal(drawn, a_mask(0))  # still the machine's
+
+
+def test_ann_06_what_an_edit_took_from_a_smaller_region_is_still_its_own_after_a_rejection(
+    setting: Setting,
+) -> None:
+    """A region that grew over a smaller one keeps the pixels, though the smaller one lies above."""
+    (task,) = setting.exchange.push(setting.drafts(1))
+    before = setting.desk.studio.task(task.task_id)
+    assert before is not None
+    (prediction,) = before.predictions
+    size = {one["id"]: drawn_by(one) for one in prediction.regions}
+    small, large = sorted(prediction.regions, key=lambda one: int(size[one["id"]].sum()))[::2]
+    grown = size[large["id"]].copy()
+    ys, xs = np.nonzero(size[small["id"]])
+    grown[ys[: ys.size // 2], xs[: xs.size // 2]] = True
+    edited = brush_region(grown, class_of(large))
+    edited["id"] = large["id"]
+    regions = [edited if one is large else one for one in prediction.regions]
+    setting.desk.studio.create_annotation(
+        task.task_id, regions, seconds=5.0, parent_prediction=prediction.prediction_id
+    )
+    (first,) = setting.exchange.pull([task]).annotations
+    mask = pulled_mask(setting, first.mask_key)
+    large_id = SMALL_MAP.id_of(class_of(large))
+    assert (mask[grown] == large_id).all()
+    setting.reviewer().reject(task, "look again")
+    after = setting.desk.studio.task(task.task_id)
+    assert after is not None
+    newest = max(after.predictions, key=lambda one: one.prediction_id)
+    setting.desk.studio.create_annotation(
+        task.task_id, newest.regions, seconds=1.0, parent_prediction=newest.prediction_id
+    )
+    (second,) = setting.exchange.pull([task]).annotations
+    assert np.array_equal(pulled_mask(setting, second.mask_key), mask)
+
+
+def drawn_by(region: Region) -> np.ndarray:
+    return mask_from_regions([region], SMALL_MAP, size=(48, 64), where="draft") != 255
+
+
+def class_of(region: Region) -> str:
+    value = region["value"]
+    (name,) = value.get("brushlabels") or value.get("polygonlabels") or ()  # type: ignore[misc]
+    return str(name)
+
+
+def test_ann_06_rejecting_one_of_two_leaves_the_other_as_it_was(setting: Setting) -> None:
+    exchange = setting.ruled(annotators=2)
+    (task,) = exchange.push(setting.drafts(1))
+    full = setting.desk.studio.task(task.task_id)
+    assert full is not None
+    draft = full.predictions[0].prediction_id
+    mine = setting.truth(a_mask(5), task.task_id)
+    with setting.desk.colleague() as colleague:
+        colleague.create_annotation(
+            task.task_id, regions_of(a_mask(6)), seconds=7.0, parent_prediction=draft
+        )
+    setting.reviewer().reject(task, "not yours", mine)
+    assert exchange.pull([task]).annotations == ()  # one of two
+    full = setting.desk.studio.task(task.task_id)
+    assert full is not None
+    (other,) = full.annotations
+    assert other.parent_prediction == draft
+    kept = next(one for one in full.predictions if one.prediction_id == draft)
+    drawn = mask_from_regions(kept.regions, SMALL_MAP, size=(48, 64), where="draft")
+    assert np.array_equal(drawn, a_mask(0))
+    setting.truth(a_mask(7), task.task_id)
+    (annotation,) = exchange.pull([task]).annotations
+    assert annotation.people_agreement is not None
 
 
 def test_ann_06_what_changes_after_acceptance_is_submitted_again(setting: Setting) -> None:
