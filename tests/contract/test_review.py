@@ -6,6 +6,7 @@ ANN-06 review states, ANN-07 agreement and adjudication, ANN-08 audits, ANN-09 w
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -176,8 +177,8 @@ def drawn_by(region: Region) -> np.ndarray:
 
 def class_of(region: Region) -> str:
     value = region["value"]
-    (name,) = value.get("brushlabels") or value.get("polygonlabels") or ()  # type: ignore[misc]
-    return str(name)
+    names: Any = value.get("brushlabels") or value.get("polygonlabels")
+    return str(names[0])
 
 
 def test_ann_06_rejecting_one_of_two_leaves_the_other_as_it_was(setting: Setting) -> None:
