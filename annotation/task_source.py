@@ -216,6 +216,7 @@ def snapshot(studio: SubmittedTasks, project_id: int, path: Path) -> int:
 
 def _as_exported(task: StudioTask) -> Mapping[str, object]:
     """A task as Label Studio's JSON export has it, as far as we read it."""
+    begun = {one.parent_prediction for one in task.annotations}
     return {
         "id": task.task_id,
         "data": dict(task.data),
@@ -228,13 +229,20 @@ def _as_exported(task: StudioTask) -> Mapping[str, object]:
                 "updated_at": one.at.isoformat() if one.at else None,
                 "was_cancelled": one.is_skip,
                 "lead_time": one.seconds,
+                "parent_prediction": one.parent_prediction,
                 "result": list(one.regions),
             }
             for one in task.annotations
         ],
-        # Which model drafted; the draft itself is not needed again.
+        # Which model drafted; and the draft where somebody began with it: what was added to one of
+        # its regions belongs to that region.
         "predictions": [
-            {"id": one.prediction_id, "model_version": one.model_version, "score": one.score}
+            {
+                "id": one.prediction_id,
+                "model_version": one.model_version,
+                "score": one.score,
+                "result": list(one.regions) if one.prediction_id in begun else [],
+            }
             for one in task.predictions
         ],
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotation.counted_tasks import CountedTasks, ReadStudio
 from annotation.export_images import ImageShelf, ImagesMode
 from annotation.export_manifest import ExportIdentity
 from annotation.export_run import (
@@ -29,9 +30,10 @@ from annotation.picture_sources import (
 )
 from annotation.safe_archives import unpacked
 from annotation.scene_splits import SplitPlan
-from annotation.task_source import Annotations, SubmittedTasks, TaskSource, snapshot
+from annotation.task_source import Annotations, TaskSource, snapshot
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
+from lifelong.links.storage import Storage
 from lifelong.records.label_map import CITYSCAPES, LabelMap
 
 
@@ -152,12 +154,13 @@ def _unpacked(archive: Path, out: Path) -> Path:
 
 
 def export_project(
-    studio: SubmittedTasks,
+    studio: ReadStudio,
     project_id: int,
     out: Path,
     wish: Wish,
     *,
     config: Config,
+    storage: Storage | None = None,
     label_map: LabelMap | None = None,
     fetch: Callable[[str], bytes | None] | None = None,
     progress: Progress = lambda report: None,
@@ -166,6 +169,9 @@ def export_project(
 
     The folder keeps the look that was taken at the project: going on with a killed export does
     not mix two states of it, and a newer look needs a folder of its own.
+
+    Args:
+        storage: where review and audits are recorded; None: whatever was submitted counts.
 
     Raises:
         LabelStudioError: Label Studio failed.
@@ -178,7 +184,8 @@ def export_project(
     path = out / FOLDER / f"project-{project_id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        snapshot(studio, project_id, path)
+        counted = studio if storage is None else CountedTasks(studio, storage, known, config.review)
+        snapshot(counted, project_id, path)
     source = TaskSource(
         path=path,
         label_map=known,

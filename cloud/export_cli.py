@@ -36,8 +36,9 @@ from cloud.conversion_options import (
     wish_from,
 )
 from cloud.default_command import group_with_default
-from lifelong.config import Config, load_config
+from lifelong.config import load_config
 from lifelong.errors import ConfigError, ObjectNotFoundError
+from lifelong.links.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # the SDK takes a second to import
     from annotation.label_studio import LabelStudio
@@ -98,13 +99,14 @@ def project(
         things=things,
     )  # fmt: skip
     section = known.label_studio
+    storage = open_storage(known.storage)
     studio = LabelStudio(section.url, token_of(section.token_env), section.timeout_seconds)
     try:
         number = project_id if project_id is not None else _configured(studio, section.project)
         told = Told()
         report = export_project(
-            studio, number, out, wish, config=known, label_map=label_map_from(label_map),
-            fetch=_fetch(known), progress=told.progress,
+            studio, number, out, wish, config=known, storage=storage,
+            label_map=label_map_from(label_map), fetch=_fetch(storage), progress=told.progress,
         )  # fmt: skip
     finally:
         studio.close()
@@ -177,11 +179,8 @@ def _configured(studio: "LabelStudio", title: str) -> int:
     return found[0].project_id
 
 
-def _fetch(config: Config) -> Callable[[str], bytes | None]:
+def _fetch(storage: Storage) -> Callable[[str], bytes | None]:
     """Images out of the configured storage, by the address that tasks of ours carry."""
-    from lifelong.links.storage import open_storage
-
-    storage = open_storage(config.storage)
     before = f"{storage.url.rstrip('/')}/"
 
     def fetch(reference: str) -> bytes | None:

@@ -268,7 +268,8 @@ def compare(
     """
     visible = ~np.isnan(shown).any(axis=2)
     seen = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))).astype(bool)
-    deep = cv2.erode((car & (pulled == TRUCK)).astype(np.uint8), np.ones((9, 9))).astype(bool)
+    covered = np.asarray(car & (pulled == TRUCK), dtype=np.uint8)
+    deep = cv2.erode(covered, np.ones((9, 9))).astype(bool)
     off = off_by_class(shown, bare, deep & seen)
     kernel = np.ones((5, 5), np.uint8)
     plain = cv2.erode(pulled, kernel) == cv2.dilate(pulled, kernel)

@@ -1,6 +1,5 @@
 """Brush RLE against Label Studio's own codec, bit for bit (CNV-02)."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
