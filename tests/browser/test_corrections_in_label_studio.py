@@ -267,7 +267,7 @@ def compare(
     pixels at a border, where the screen mixes colours and draws lines.
     """
     visible = ~np.isnan(shown).any(axis=2)
-    seen = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    seen = cv2.erode(np.asarray(visible, dtype=np.uint8), np.ones((5, 5))).astype(bool)
     covered = np.asarray(car & (pulled == TRUCK), dtype=np.uint8)
     deep = cv2.erode(covered, np.ones((9, 9))).astype(bool)
     off = off_by_class(shown, bare, deep & seen)
