@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from annotation.audits import Audits
-from annotation.blank_drafts import blanked, is_blank
 from annotation.pulling import Pulled, Pulling, PullStudio
 from annotation.pushing import Pushing, PushStudio
 from annotation.queue_order import QueueOrder
+from annotation.review.audits import Audits
+from annotation.review.blank_drafts import blanked, is_blank
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
@@ -48,7 +48,7 @@ class Exchange:
         """
         Args:
             webhook_secret: what Label Studio's hints must carry; used with `webhook_url` only.
-            audits: adds tasks with known answers to every round (`annotation/audits.py`).
+            audits: adds tasks with known answers to every round (`annotation/review/audits.py`).
 
         Raises:
             ConfigError: Label Studio could not show images from this storage.

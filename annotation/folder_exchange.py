@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from annotation.agreement import agreement, boundary_agreement
-from annotation.correction_cost import cost_by_class
 from annotation.pulling import Pulled
+from annotation.review.agreement import agreement, boundary_agreement
+from annotation.review.correction_cost import cost_by_class
 from lifelong.errors import ImageError, LabelMapError, RecordError, ShapeError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import Journal

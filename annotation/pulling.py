@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
-from annotation.agreement import agreement
-from annotation.assessment import Assessor, Pieces, Readings
-from annotation.correction_cost import cost_by_class
 from annotation.labeling_config import classes_of
-from annotation.review import Decision, Decisions, Standing, TaskState, rejected_seconds
-from annotation.review_files import first_draft
+from annotation.review.agreement import agreement
+from annotation.review.assessment import Assessor, Pieces, Readings
+from annotation.review.correction_cost import cost_by_class
+from annotation.review.kept_work import first_draft
+from annotation.review.standing import Decision, Decisions, Standing, TaskState, rejected_seconds
 from annotation.studio_tasks import StudioAnnotation, StudioTask
 from annotation.task_fields import SAMPLE
 from annotation.tasks import carries
@@ -88,7 +88,7 @@ class Pulling:
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What people have finished, read into storage; unfinished tasks are left out.
 
-        What counts is decided in `annotation/review.py`. An annotation that cannot be read
+        What counts is decided in `annotation/review/standing.py`. An annotation that cannot be read
         becomes a Skip that says why.
         """
         outcomes: list[Annotation | Skip] = []

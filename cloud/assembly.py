@@ -89,9 +89,9 @@ def make_service(cloud: Cloud) -> Service:
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
     """The way to people: one project of Label Studio, or a folder; audits have drafts too."""
-    from annotation.audits import Audits
     from annotation.exchange import Exchange
     from annotation.folder_exchange import FolderExchange
+    from annotation.review.audits import Audits
 
     config = cloud.config
     if config.annotation_folder is not None:

@@ -14,7 +14,7 @@ from lifelong.errors import ConfigError
 from lifelong.records.label_map import LabelMap
 
 if TYPE_CHECKING:  # other commands shall not wait for OpenCV
-    from annotation.export_run import ExportReport
+    from annotation.exports.run import ExportReport
     from cloud.conversions import Wish
 
 logger = logging.getLogger(__name__)
@@ -103,9 +103,9 @@ def wish_from(
     Raises:
         ConfigError: an option that cannot be meant.
     """
+    from annotation.exports.image_names import ImageNames
+    from annotation.exports.scene_splits import SplitPlan, plan_from
     from annotation.formats.export_formats import FormatOptions
-    from annotation.image_names import ImageNames
-    from annotation.scene_splits import SplitPlan, plan_from
     from cloud.conversions import Wish
 
     if format_name not in FORMAT_NAMES:

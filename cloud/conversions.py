@@ -6,31 +6,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotation.counted_tasks import CountedTasks, ReadStudio
-from annotation.export_images import ImageShelf, ImagesMode
-from annotation.export_manifest import ExportIdentity
-from annotation.export_run import (
-    ExportPlan,
-    ExportReport,
-    ExportRun,
-    Progress,
-    check_empty_or_ours,
-)
-from annotation.export_state import FOLDER
-from annotation.formats.export_formats import FORMATS, FormatOptions
-from annotation.formats.writing import Writer
-from annotation.image_names import ImageNames
-from annotation.picture_items import Source, sha256_of
-from annotation.picture_sources import (
+from annotation.exports.counted_tasks import CountedTasks, ReadStudio
+from annotation.exports.image_names import ImageNames
+from annotation.exports.images import ImageShelf, ImagesMode
+from annotation.exports.manifest import ExportIdentity
+from annotation.exports.picture_items import Source, sha256_of
+from annotation.exports.picture_sources import (
     Reading,
     guess_kind,
     image_roots,
     label_map_in,
     open_source,
 )
-from annotation.safe_archives import unpacked
-from annotation.scene_splits import SplitPlan
-from annotation.task_source import Annotations, TaskSource, snapshot
+from annotation.exports.run import (
+    ExportPlan,
+    ExportReport,
+    ExportRun,
+    Progress,
+    check_empty_or_ours,
+)
+from annotation.exports.safe_archives import unpacked
+from annotation.exports.scene_splits import SplitPlan
+from annotation.exports.state import FOLDER
+from annotation.exports.task_source import Annotations, TaskSource, snapshot
+from annotation.formats.export_formats import FORMATS, FormatOptions
+from annotation.formats.writing import Writer
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.links.storage import Storage

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from annotation.dataset_statistics import DatasetDifference, DatasetStatistics
-from annotation.picture_items import Source
-from annotation.picture_sources import Reading, guess_kind, label_map_in, open_source
+from annotation.exports.dataset_statistics import DatasetDifference, DatasetStatistics
+from annotation.exports.picture_items import Source
+from annotation.exports.picture_sources import Reading, guess_kind, label_map_in, open_source
 from lifelong.records.label_map import CITYSCAPES, LabelMap
 
 _TOLD = 20  # names of each kind

@@ -118,7 +118,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="An export.")], as_json: _Json = False
 ) -> None:
     """Hash every file again: is everything still as it was written? Exit code 1 when not."""
-    from annotation.export_manifest import verify as verified
+    from annotation.exports.manifest import verify as verified
 
     found = verified(folder)
     if as_json:
@@ -142,7 +142,7 @@ def stats(
     as_json: _Json = False,
 ) -> None:
     """Pixels, pieces and pictures by class."""
-    from annotation.dataset_statistics import statistics
+    from annotation.exports.dataset_statistics import statistics
     from cloud.dataset_reports import open_dataset, statistics_text
 
     source, known = open_dataset(path, kind, label_map_from(label_map))
@@ -160,7 +160,7 @@ def diff(
     as_json: _Json = False,
 ) -> None:
     """Pictures, pixels and regions that changed from one data set to another."""
-    from annotation.dataset_statistics import difference
+    from annotation.exports.dataset_statistics import difference
     from cloud.dataset_reports import difference_text, open_dataset
 
     given = label_map_from(label_map)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from annotation.review_desk import ReviewDesk, ReviewRow
+    from annotation.review.desk import ReviewDesk, ReviewRow
     from cloud.assembly import Cloud
     from lifelong.records.samples import AnnotationTask
 
@@ -43,7 +43,7 @@ def list_tasks(
     as_json: JsonOption = False,
 ) -> None:
     """How each task of a round stands, and how far its annotators agree."""
-    from annotation.review import TaskState
+    from annotation.review.standing import TaskState
     from lifelong.errors import ReviewError
 
     if state is not None and state not in set(TaskState):
@@ -105,7 +105,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Write a picture of one task: image, draft, submitted, difference."""
-    from annotation.review_picture import review_picture
+    from annotation.review.picture import review_picture
     from lifelong.errors import ReviewError
     from lifelong.links.durable_files import write_whole
     from lifelong.records.pixels import image_from_bytes
@@ -131,7 +131,7 @@ def show(
 @review_app.command("audits")
 def audits(config: ConfigOption, as_json: JsonOption = False) -> None:
     """How well annotators, and the drafts alone, did on pictures with known answers."""
-    from annotation.audits import Audits, summary
+    from annotation.review.audits import Audits, summary
 
     cloud = _open(config)
     found = Audits(
@@ -160,7 +160,7 @@ def audits(config: ConfigOption, as_json: JsonOption = False) -> None:
 @review_app.command("cost")
 def cost(config: ConfigOption, as_json: JsonOption = False) -> None:
     """What corrections took, by class and by the models behind the draft; what drafts save."""
-    from annotation.correction_cost import costs_from_events, summed
+    from annotation.review.correction_cost import costs_from_events, summed
     from lifelong.config import load_config
     from lifelong.links.journal import read_events
 
@@ -199,7 +199,7 @@ def _open(config: Path) -> "Cloud":
 
 
 def _desk(cloud: "Cloud", reviewer: str | None = None) -> "ReviewDesk":
-    from annotation.review_desk import ReviewDesk
+    from annotation.review.desk import ReviewDesk
     from cloud.assembly import open_label_studio
     from lifelong.errors import ReviewError
     from lifelong.links.journal import utc_now

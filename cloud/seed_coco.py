@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotation.export_images import ImageShelf, ImagesMode
-from annotation.export_run import ExportPlan, ExportReport, ExportRun, Progress
+from annotation.exports.images import ImageShelf, ImagesMode
+from annotation.exports.run import ExportPlan, ExportReport, ExportRun, Progress
+from annotation.exports.task_source import TaskSource
 from annotation.formats.coco import CocoInstances
 from annotation.formats.label_studio_json import entries_of_export, task_of_entries
 from annotation.formats.writing import Entry, Stream
 from annotation.labelled_pictures import LabelledPicture
 from annotation.regions import painted_regions
-from annotation.task_source import TaskSource
 from cloud.conversions import Wish
 from lifelong.errors import ConfigError
 from lifelong.records.colours import distinct_colours

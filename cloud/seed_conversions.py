@@ -16,14 +16,14 @@ from typing import Literal
 from urllib.parse import quote
 
 from annotation.draft_regions import POLYGON_DRAFTS, regions_from_mask
-from annotation.export_images import check_size
+from annotation.exports.image_names import ImageNames, stem_of
+from annotation.exports.images import check_size
+from annotation.exports.picture_items import Item, LeftOut
+from annotation.exports.task_source import TaskSource
 from annotation.formats.ssa import mask_from_ssa
 from annotation.formats.train_ids import train_ids_png
-from annotation.image_names import ImageNames, stem_of
 from annotation.labeling_config import Tools
 from annotation.labelled_pictures import LabelledPicture
-from annotation.picture_items import Item, LeftOut
-from annotation.task_source import TaskSource
 from cloud.raw_pictures import RawPicture, raw_pictures
 from lifelong.errors import ConfigError, CorruptRecordError, LifelongError, RecordError
 from lifelong.links.durable_files import UNFINISHED, write_whole

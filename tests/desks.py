@@ -14,13 +14,13 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.audits import Audits
 from annotation.draft_regions import brush_region
 from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import Region
-from annotation.review_desk import ReviewDesk
+from annotation.review.audits import Audits
+from annotation.review.desk import ReviewDesk
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import LabelStudioUnavailableError
 from lifelong.links.journal import Journal, read_events, utc_now

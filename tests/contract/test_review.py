@@ -12,12 +12,12 @@ import httpx
 import numpy as np
 import pytest
 
-from annotation.audits import Audits, summary
-from annotation.correction_cost import costs_from_events, summed
 from annotation.draft_regions import brush_region
 from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import Region, mask_from_regions
-from annotation.review import TaskState
+from annotation.review.audits import Audits, summary
+from annotation.review.correction_cost import costs_from_events, summed
+from annotation.review.standing import TaskState
 from lifelong.errors import ReviewError
 from lifelong.links.journal import Journal, read_events
 from lifelong.records.pixels import mask_from_png, png_from_mask

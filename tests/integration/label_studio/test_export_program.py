@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from annotation.draft_regions import BRUSH_DRAFTS, POLYGON_DRAFTS, regions_from_mask
+from annotation.exports.picture_items import Item
+from annotation.exports.picture_sources import Reading, open_source
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
-from annotation.picture_items import Item
-from annotation.picture_sources import Reading, open_source
 from cloud.cli import app
 from cloud.seed_conversions import SEED_TOOLS
 from lifelong.records.label_map import LabelMap, label_map_of

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import annotation.agreement
-from annotation.agreement import agreement
+import annotation.review.agreement
+from annotation.review.agreement import agreement
 from lifelong.errors import ShapeError
 
 
@@ -33,7 +33,7 @@ def test_agreement_worked_out_by_hand(
 
 
 def test_the_example_in_the_docstring_holds() -> None:
-    assert doctest.testmod(annotation.agreement).failed == 0
+    assert doctest.testmod(annotation.review.agreement).failed == 0
 
 
 def test_masks_of_different_sizes_are_refused() -> None:

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from annotation.audit_scores import count_errors, errors_in, score_answer, with_planted_errors
+from annotation.review.audit_scores import (
+    count_errors,
+    errors_in,
+    score_answer,
+    with_planted_errors,
+)
 from tests.builders import SMALL_MAP, a_mask
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from annotation.agreement import between, boundary_agreement, boundary_tolerance
+from annotation.review.agreement import between, boundary_agreement, boundary_tolerance
 from lifelong.errors import ShapeError
 from tests.builders import a_mask
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.consensus import consensus
+from annotation.review.consensus import consensus
 from lifelong.errors import ShapeError
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from annotation.correction_cost import cost_by_class, costs_from_events, summed
 from annotation.draft_regions import DraftShapes, regions_from_mask
 from annotation.regions import Region, labelled_patches
+from annotation.review.correction_cost import cost_by_class, costs_from_events, summed
 from lifelong.errors import CorruptRecordError
 from lifelong.records.samples import ClassCost, CorrectionCost
 from lifelong.records.wire import to_plain

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotation.counted_tasks import CountedTasks
 from annotation.draft_regions import DraftShapes, brush_region, regions_from_mask
+from annotation.exports.counted_tasks import CountedTasks
+from annotation.exports.task_source import TaskSource, snapshot
 from annotation.labeling_config import labeling_config
-from annotation.review import Decision, Decisions, Verdict, as_seen
+from annotation.review.standing import Decision, Decisions, Verdict, as_seen
 from annotation.studio_tasks import StudioAnnotation, StudioPrediction, StudioTask
 from annotation.task_fields import ROUND, SAMPLE
-from annotation.task_source import TaskSource, snapshot
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber, SampleId
 from lifelong.review_config import ReviewSection

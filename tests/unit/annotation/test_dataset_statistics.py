@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotation.dataset_statistics import difference, statistics
+from annotation.exports.dataset_statistics import difference, statistics
+from annotation.exports.picture_items import Item, LeftOut, Refused
 from annotation.labelled_pictures import LabelledPicture, Provenance, picture_from_mask
-from annotation.picture_items import Item, LeftOut, Refused
 from lifelong.errors import LifelongError
 from lifelong.records.label_map import LabelMap, label_map_of
 from tests.builders import SMALL_MAP

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from annotation import export_manifest
-from annotation.export_manifest import (
+from annotation.exports import manifest as export_manifest
+from annotation.exports.manifest import (
     files_of_manifest,
     label_map_of_export,
     read_head,
     verify,
 )
-from annotation.picture_items import sha256_of
-from annotation.task_source import TaskSource
+from annotation.exports.picture_items import sha256_of
+from annotation.exports.task_source import TaskSource
 from lifelong.errors import ChecksumError, ConfigError, CorruptRecordError
 from tests.builders import SMALL_MAP, a_mask
 from tests.unit.annotation.test_export_run import export
@@ -22,9 +22,7 @@ from tests.unit.annotation.tiny_writers import Generated, content_of, export_tas
 
 jsonschema = pytest.importorskip("jsonschema")  # comes with Label Studio's SDK
 
-SCHEMA = json.loads(
-    Path(export_manifest.__file__).with_name("export_manifest.schema.json").read_text()
-)
+SCHEMA = json.loads(Path(export_manifest.__file__).with_name("manifest.schema.json").read_text())
 
 
 @pytest.fixture

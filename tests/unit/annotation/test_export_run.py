@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from annotation.export_images import ImageShelf
-from annotation.export_manifest import ExportIdentity
-from annotation.export_run import ExportPlan, ExportReport, ExportRun
+from annotation.exports.image_names import ImageNames
+from annotation.exports.images import ImageShelf
+from annotation.exports.manifest import ExportIdentity
+from annotation.exports.run import ExportPlan, ExportReport, ExportRun
+from annotation.exports.scene_splits import plan_from
+from annotation.exports.task_source import TaskSource
 from annotation.formats.writing import Entry
-from annotation.image_names import ImageNames
 from annotation.labelled_pictures import LabelledPicture
-from annotation.scene_splits import plan_from
-from annotation.task_source import TaskSource
 from bench.measuring import in_child
 from lifelong.errors import ConfigError, LifelongError, RecordError
 from lifelong.records.pixels import jpeg_from_image, mask_from_png
@@ -138,7 +138,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_two_exports_into_one_folder_wait_for_each_other(tmp_path: Path) -> None:
-    from annotation.export_lock import locked
+    from annotation.exports.lock import locked
 
     with (
         locked(tmp_path / "out" / ".cornerloop"),

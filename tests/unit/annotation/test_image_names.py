@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.image_names import ImageNames, path_of_reference, renamed, safe_name, stem_of
+from annotation.exports.image_names import (
+    ImageNames,
+    path_of_reference,
+    renamed,
+    safe_name,
+    stem_of,
+)
 from lifelong.errors import RecordError
 
 NAMES = ImageNames()

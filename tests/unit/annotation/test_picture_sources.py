@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotation.exports.image_names import ImageNames
+from annotation.exports.picture_items import Item, LeftOut, Refused, Source, files_below
+from annotation.exports.picture_sources import Reading, guess_kind, open_source
+from annotation.exports.task_source import TaskSource, snapshot
 from annotation.formats.label_studio_json import entries_of_export, task_of_entries
 from annotation.formats.ssa import ssa_from_mask
 from annotation.formats.train_ids import train_ids_png
-from annotation.image_names import ImageNames
-from annotation.picture_items import Item, LeftOut, Refused, Source, files_below
-from annotation.picture_sources import Reading, guess_kind, open_source
 from annotation.studio_tasks import StudioTask
-from annotation.task_source import TaskSource, snapshot
 from lifelong.errors import ConfigError, CorruptRecordError, LifelongError
 from tests.builders import SMALL_MAP, a_mask
 from tests.unit.annotation.tiny_writers import export_task, write_export

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from annotation.blank_drafts import is_blank
-from annotation.review import (
+from annotation.review.blank_drafts import is_blank
+from annotation.review.standing import (
     Decision,
     Decisions,
     TaskState,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotation.regions import mask_from_regions
-from annotation.review import TaskState
+from annotation.review.standing import TaskState
 from lifelong.errors import ReviewError
 from lifelong.records.pixels import mask_from_png
 from tests.builders import SMALL_MAP, a_mask

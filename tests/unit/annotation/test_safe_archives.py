@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from annotation.safe_archives import ArchiveLimits, unpacked
+from annotation.exports.safe_archives import ArchiveLimits, unpacked
 from lifelong.errors import CorruptRecordError, RecordError
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.scene_splits import SPLITS, SplitPlan, plan_from, split_scenes
+from annotation.exports.scene_splits import SPLITS, SplitPlan, plan_from, split_scenes
 from lifelong.errors import ConfigError
 
 PLAN = plan_from("0.8/0.1/0.1")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from annotation.draft_regions import BRUSH_DRAFTS, regions_from_mask
+from annotation.exports.image_names import stem_of
+from annotation.exports.picture_items import Item, LeftOut, Refused
 from annotation.formats.writing import Entry, Stream
-from annotation.image_names import stem_of
 from annotation.labelled_pictures import LabelledPicture, Provenance, picture_from_mask
-from annotation.picture_items import Item, LeftOut, Refused
 from lifelong.errors import ImageError
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import png_from_mask

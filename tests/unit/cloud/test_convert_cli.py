@@ -11,11 +11,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
+from annotation.exports.image_names import stem_of
+from annotation.exports.picture_items import Item
+from annotation.exports.picture_sources import KINDS, Reading, guess_kind, label_map_in, open_source
 from annotation.formats.export_formats import FORMATS
 from annotation.formats.label_studio_json import task_of_entries
-from annotation.image_names import stem_of
-from annotation.picture_items import Item
-from annotation.picture_sources import KINDS, Reading, guess_kind, label_map_in, open_source
 from annotation.studio_tasks import StudioTask
 from cloud.cli import app
 from cloud.conversion_options import FORMAT_NAMES

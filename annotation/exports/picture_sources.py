@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotation.export_manifest import label_map_of_export, read_head
-from annotation.exported_sources import (
+from annotation.exports.exported_sources import (
     cityscapes_source,
     coco_source,
     is_ours,
@@ -13,12 +12,18 @@ from annotation.exported_sources import (
     pairs_source,
     yolo_source,
 )
-from annotation.folder_sources import IMAGE_FOLDERS, MASK_FOLDERS, ssa_source, train_ids_source
+from annotation.exports.folder_sources import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    ssa_source,
+    train_ids_source,
+)
+from annotation.exports.image_names import ImageNames
+from annotation.exports.manifest import label_map_of_export, read_head
+from annotation.exports.picture_items import Source
+from annotation.exports.scene_splits import SPLITS
+from annotation.exports.task_source import Annotations, TaskSource
 from annotation.formats.coco_reading import label_map_from_coco
-from annotation.image_names import ImageNames
-from annotation.picture_items import Source
-from annotation.scene_splits import SPLITS
-from annotation.task_source import Annotations, TaskSource
 from lifelong.errors import ConfigError
 from lifelong.records.label_map import LabelMap
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotation.export_files import MANIFEST
-from annotation.folder_sources import FolderSource
+from annotation.exports.files import MANIFEST
+from annotation.exports.folder_sources import FolderSource
+from annotation.exports.picture_items import Item, LeftOut, Refused, digest_of, sha256_of
+from annotation.exports.scene_splits import SPLITS
 from annotation.formats.cityscapes import LABELS
 from annotation.formats.coco_reading import pictures_from_coco
 from annotation.formats.file_names import original_name
 from annotation.formats.yolo_reading import pictures_from_yolo
 from annotation.labelled_pictures import LabelledPicture
-from annotation.picture_items import Item, LeftOut, Refused, digest_of, sha256_of
-from annotation.scene_splits import SPLITS
 from lifelong.errors import ConfigError
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from annotation.consensus import consensus
+from annotation.exports.image_names import ImageNames, renamed
+from annotation.exports.picture_items import Item, LeftOut, Refused, sha256_of
+from annotation.exports.scene_splits import SPLITS
 from annotation.formats.label_studio_json import Entry, entries_of_export, task_of_entries
-from annotation.image_names import ImageNames, renamed
 from annotation.labelled_pictures import (
     LabelledPicture,
     Provenance,
     picture_from_annotation,
     picture_from_mask,
 )
-from annotation.picture_items import Item, LeftOut, Refused, sha256_of
-from annotation.scene_splits import SPLITS
+from annotation.review.consensus import consensus
 from annotation.studio_tasks import StudioTask, latest_submitted
 from lifelong.errors import LifelongError, RecordError, ShapeError
 from lifelong.links.durable_files import UNFINISHED

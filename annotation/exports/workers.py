@@ -13,8 +13,8 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from annotation.exports.picture_items import Item, Source
 from annotation.formats.writing import Entry, Writer
-from annotation.picture_items import Item, Source
 from lifelong.errors import LifelongError
 
 _PILE = 8  # items sent at once

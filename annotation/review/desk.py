@@ -13,11 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
-from annotation.assessment import Assessor, Readings
 from annotation.draft_regions import brush_region
 from annotation.labeling_config import classes_of, tools_for
 from annotation.regions import Region, painted_regions, with_gains
-from annotation.review import (
+from annotation.review.assessment import Assessor, Readings
+from annotation.review.kept_work import keep_annotation, keep_first_draft
+from annotation.review.standing import (
     Decision,
     Decisions,
     Standing,
@@ -27,7 +28,6 @@ from annotation.review import (
     is_enough,
     standing,
 )
-from annotation.review_files import keep_annotation, keep_first_draft
 from annotation.studio_tasks import (
     StudioAnnotation,
     StudioPrediction,

@@ -14,11 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.formats.ssa import mask_from_ssa
-from annotation.formats.train_ids import read_train_ids
-from annotation.image_names import safe_name, stem_of
-from annotation.labelled_pictures import LabelledPicture, picture_from_mask
-from annotation.picture_items import (
+from annotation.exports.image_names import safe_name, stem_of
+from annotation.exports.picture_items import (
     IMAGE_SUFFIXES,
     Item,
     LeftOut,
@@ -26,6 +23,9 @@ from annotation.picture_items import (
     digest_of,
     files_below,
 )
+from annotation.formats.ssa import mask_from_ssa
+from annotation.formats.train_ids import read_train_ids
+from annotation.labelled_pictures import LabelledPicture, picture_from_mask
 from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError, RecordError
 from lifelong.records.label_map import LabelMap
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from annotation.assessment import Assessor
 from annotation.labeling_config import classes_of
 from annotation.regions import Region
-from annotation.review import Decision, Decisions, Standing
+from annotation.review.assessment import Assessor
+from annotation.review.standing import Decision, Decisions, Standing
 from annotation.studio_tasks import StudioAnnotation, StudioTask
 from annotation.task_fields import ROUND, SAMPLE
 from lifelong.errors import RecordError

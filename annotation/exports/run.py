@@ -13,15 +13,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotation.export_files import REPORT, ExportFolder
-from annotation.export_images import ImageShelf
-from annotation.export_lock import locked
-from annotation.export_manifest import ExportIdentity, check_same, write_manifest
-from annotation.export_state import FOLDER, ExportState, FileRow, PictureRow
-from annotation.export_workers import Converted, Job, conversions
+from annotation.exports.files import REPORT, ExportFolder
+from annotation.exports.images import ImageShelf
+from annotation.exports.lock import locked
+from annotation.exports.manifest import ExportIdentity, check_same, write_manifest
+from annotation.exports.picture_items import Item, LeftOut, Refused, Source
+from annotation.exports.scene_splits import SplitPlan, split_scenes
+from annotation.exports.state import FOLDER, ExportState, FileRow, PictureRow
+from annotation.exports.workers import Converted, Job, conversions
 from annotation.formats.writing import Indexed, Writer
-from annotation.picture_items import Item, LeftOut, Refused, Source
-from annotation.scene_splits import SplitPlan, split_scenes
 from lifelong.errors import ConfigError, LifelongError, RecordError
 from lifelong.records.label_map import LabelMap
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.agreement import agreement, boundary_agreement
+from annotation.review.agreement import agreement, boundary_agreement
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 
 _MIN_AREA = 16  # pixels; less is not looked for

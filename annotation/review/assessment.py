@@ -1,6 +1,6 @@
 """What people submitted for a task, read, compared with each other and with the draft.
 
-`annotation/review.py` has the rules; here are the pixels that they ask for.
+`annotation/review/standing.py` has the rules; here are the pixels that they ask for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.agreement import agreement, between, boundary_agreement
-from annotation.consensus import consensus
 from annotation.polygons import Patch, paint_in_order
 from annotation.regions import Region, labelled_patches, painted_regions, with_gains
-from annotation.review import Decision, Standing, standing
+from annotation.review.agreement import agreement, between, boundary_agreement
+from annotation.review.consensus import consensus
+from annotation.review.standing import Decision, Standing, standing
 from annotation.studio_tasks import StudioAnnotation, StudioTask, begun_with
 from lifelong.errors import ShapeError
 from lifelong.links.storage import Storage

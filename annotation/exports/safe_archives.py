@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotation.image_names import safe_name
+from annotation.exports.image_names import safe_name
 from lifelong.errors import CorruptRecordError, RecordError
 
 _PIECE = 1 << 20  # bytes

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from annotation.regions import Region
-from annotation.review import review_folder
+from annotation.review.standing import review_folder
 from annotation.studio_tasks import StudioPrediction, region_of
 from lifelong.errors import ObjectExistsError, ObjectNotFoundError
 from lifelong.links.storage import Storage

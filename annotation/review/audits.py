@@ -2,8 +2,8 @@
 
 An audit looks like any other task: its image lies where images lie, its data and attributes have
 the same fields, and its draft is made by the same drafter. Without a drafter the known answer is
-damaged on purpose (`annotation/audit_scores.py`). It never becomes a sample and does not count for
-the round. In storage:
+damaged on purpose (`annotation/review/audit_scores.py`). It never becomes a sample and does not
+count for the round. In storage:
 
     audits/{round}/{sample}.json                      what was asked
     audits/{round}/{sample}/truth.png                 the known answer
@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from annotation.assessment import Assessor
-from annotation.audit_scores import (
+from annotation.review.assessment import Assessor
+from annotation.review.audit_scores import (
     AnswerScore,
     ErrorCount,
     count_errors,

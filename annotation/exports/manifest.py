@@ -1,7 +1,7 @@
 """`manifest.json`: what an export is made of, by whom and with what, and every file's hash.
 
 It says nothing of machines and times, so the same export gives the same manifest. Its JSON schema
-is `export_manifest.schema.json` beside this module; `docs/formats.md` tells it in words.
+is `manifest.schema.json` beside this module; `docs/formats.md` tells it in words.
 """
 
 import importlib.metadata
@@ -16,8 +16,8 @@ from typing import IO
 
 import ijson
 
-from annotation.export_files import MANIFEST, ExportFolder
-from annotation.export_state import ExportState, FileRow
+from annotation.exports.files import MANIFEST, ExportFolder
+from annotation.exports.state import ExportState, FileRow
 from lifelong.errors import ChecksumError, ConfigError, CorruptRecordError
 from lifelong.records.label_map import LabelMap, label_map_of
 from lifelong.records.wire import dumps
@@ -249,7 +249,7 @@ def code_version() -> dict[str, str]:
 
 def _revision() -> str:
     """The commit of the checkout that this module lies in, "" when it is installed otherwise."""
-    home = Path(__file__).resolve().parents[1]
+    home = Path(__file__).resolve().parents[2]
     if not (home / ".git").exists():
         return ""
     command = ["git", "-C", str(home), "rev-parse", "HEAD"]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from annotation.export_images import ImageShelf
-from annotation.export_state import FOLDER, FileRow
-from annotation.image_names import safe_name
-from annotation.picture_items import sha256_of
+from annotation.exports.image_names import safe_name
+from annotation.exports.images import ImageShelf
+from annotation.exports.picture_items import sha256_of
+from annotation.exports.state import FOLDER, FileRow
 from lifelong.errors import ConfigError, RecordError
 
 MANIFEST = "manifest.json"

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.image_names import stem_of
-from annotation.picture_items import Item, LeftOut, Refused, Source
+from annotation.exports.image_names import stem_of
+from annotation.exports.picture_items import Item, LeftOut, Refused, Source
 from lifelong.errors import LifelongError
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 

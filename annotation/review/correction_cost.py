@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.assessment import Pieces
+from annotation.review.assessment import Pieces
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import ClassCost, CorrectionCost
 from lifelong.records.wire import from_plain

@@ -16,8 +16,8 @@ from typing import Literal
 
 from PIL import Image
 
-from annotation.image_names import path_of_reference
-from annotation.picture_items import Item, sha256_of
+from annotation.exports.image_names import path_of_reference
+from annotation.exports.picture_items import Item, sha256_of
 from lifelong.errors import ImageError, RecordError, ShapeError
 
 ImagesMode = Literal["copy", "link", "none"]
