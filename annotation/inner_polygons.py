@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from annotation.outlines import keep_corners
+
 
 def inner_polygon(piece: NDArray[np.bool_], tolerance: float) -> NDArray[np.int32] | None:
     """The corners of such a polygon.
@@ -28,14 +30,14 @@ def inner_polygon(piece: NDArray[np.bool_], tolerance: float) -> NDArray[np.int3
     if _has_hole(padded):
         return None
     contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    chain = np.asarray(contours[0], dtype=np.int32).reshape(-1, 2)
+    chain = np.asarray(contours[0], dtype=np.int64).reshape(-1, 2)
     if len(chain) < 3:
         return None
     corners = _simplified(chain, padded.astype(np.bool_), tolerance)
     if len(corners) < 3:
         return None
     painted = np.zeros_like(padded)
-    cv2.fillPoly(painted, [corners], 1)
+    cv2.fillPoly(painted, [corners.astype(np.int32)], 1)
     # The argument above is about lines; whatever the rasteriser does, this is about pixels.
     if (painted > padded).any():
         return None
@@ -48,8 +50,8 @@ def _has_hole(padded: NDArray[np.uint8]) -> bool:
 
 
 def _simplified(
-    chain: NDArray[np.int32], inside: NDArray[np.bool_], tolerance: float
-) -> NDArray[np.int32]:
+    chain: NDArray[np.int64], inside: NDArray[np.bool_], tolerance: float
+) -> NDArray[np.int64]:
     """The chain's corners that stay; it is closed, and begins at its first point."""
     # Two points that surely stay cut the ring in two open chains: the first, and the one
     # furthest from it.
@@ -57,35 +59,18 @@ def _simplified(
     ring = np.concatenate([chain, chain[:1]])
     kept = np.zeros(len(ring), dtype=np.bool_)
     kept[[0, far, -1]] = True
-    todo = [(0, far), (far, len(ring) - 1)]
-    while todo:
-        first, last = todo.pop()
-        if last - first < 2:
-            continue
-        off = _distances(ring[first + 1 : last], ring[first], ring[last])
-        worst = int(np.argmax(off))
-        if off[worst] <= tolerance and _line_is_inside(ring[first], ring[last], inside):
-            continue
-        # On a straight line that leaves the piece all distances may be 0: halve it.
-        middle = first + 1 + worst if off[worst] > 0 else (first + last) // 2
-        kept[middle] = True
-        todo += [(first, middle), (middle, last)]
+    keep_corners(
+        ring,
+        kept,
+        [(0, far), (far, len(ring) - 1)],
+        tolerance,
+        lambda first, last: _line_is_inside(ring[first], ring[last], inside),
+    )
     return ring[:-1][kept[:-1]]
 
 
-def _distances(
-    points: NDArray[np.int32], start: NDArray[np.int32], end: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """Distance of (N, 2) points to the segment from start to end, pixels."""
-    along = (end - start).astype(np.float64)
-    length = float(along @ along)
-    offset = (points - start).astype(np.float64)
-    share = np.clip(offset @ along / length, 0, 1) if length else np.zeros(len(points))
-    return np.asarray(np.hypot(*(offset - share[:, None] * along).T), dtype=np.float64)
-
-
 def _line_is_inside(
-    start: NDArray[np.int32], end: NDArray[np.int32], inside: NDArray[np.bool_]
+    start: NDArray[np.int64], end: NDArray[np.int64], inside: NDArray[np.bool_]
 ) -> bool:
     """Does every pixel that is drawn for the line belong to the piece?"""
     low = np.minimum(start, end)

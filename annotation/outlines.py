@@ -9,7 +9,7 @@ Pixels that touch only at a corner belong to two pieces when `connectivity` is 4
 is 8; the holes are then joined the other way (8 and 4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,12 +105,12 @@ def simplified(ring: Ring, tolerance: float) -> Ring:
     closed = np.concatenate([ring, ring[:1]])
     keep = np.zeros(len(closed), dtype=np.bool_)
     keep[[0, far, len(ring)]] = True
-    _keep_corners(closed, keep, [(0, far), (far, len(ring))], tolerance)
+    keep_corners(closed, keep, [(0, far), (far, len(ring))], tolerance)
     if np.count_nonzero(keep[:-1]) < 3:
         third = int(np.argmax(_distances(closed, closed[0], closed[far])))
         keep[third] = True
         low, high = (0, far) if third < far else (far, len(ring))
-        _keep_corners(closed, keep, [(low, third), (third, high)], tolerance)
+        keep_corners(closed, keep, [(low, third), (third, high)], tolerance)
     return ring[keep[:-1]]
 
 
@@ -196,23 +196,35 @@ def _crossings(
     return rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
 
 
-def _keep_corners(
+def keep_corners(
     corners: NDArray[np.int64],
     keep: NDArray[np.bool_],
     stretches: list[tuple[int, int]],
     tolerance: float,
+    may_join: Callable[[int, int], bool] = lambda first, last: True,
 ) -> None:
-    """Mark what Douglas & Peucker keep between the ends of each stretch."""
+    """Mark what Douglas and Peucker (1973) keep between the ends of each stretch.
+
+    Args:
+        corners: (N, 2), x and y, pixels.
+        keep: (N,), bool, written to.
+        stretches: first and last index of each; used up.
+        tolerance: pixels.
+        may_join: may a straight line stand for what lies between these two? Asked when it is near
+            enough.
+    """
     while stretches:
         low, high = stretches.pop()
         if high - low < 2:
             continue
         far = _distances(corners[low + 1 : high], corners[low], corners[high])
         worst = int(np.argmax(far))
-        if far[worst] > tolerance:
-            middle = low + 1 + worst
-            keep[middle] = True
-            stretches += [(low, middle), (middle, high)]
+        if far[worst] <= tolerance and may_join(low, high):
+            continue
+        # Where all lie on the line and it may not stand for them, halve the stretch.
+        middle = low + 1 + worst if far[worst] > 0 else (low + high) // 2
+        keep[middle] = True
+        stretches += [(low, middle), (middle, high)]
 
 
 def _distances(
