@@ -63,6 +63,7 @@ class LabelledPicture:
     image: str = ""  # where the image lies: a path or an address, "" when nobody says
     scene: str = ""  # pictures of one scene stay on one side of a split; "" asks the name
     provenance: Provenance = field(default_factory=Provenance)
+    score: float | None = None  # how sure the draft is, 0 .. 1; None: nobody says
 
     def mask(self) -> NDArray[np.uint8]:
         """(height, width) uint8 class ids, 255 where there is no region."""

@@ -19,6 +19,7 @@ from cloud.convert_cli import convert_app
 from cloud.export_cli import export_app
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
+from cloud.push_cli import push
 from cloud.review_cli import review_app
 from lifelong.errors import LifelongError
 
@@ -36,6 +37,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
 app.command()(preannotate)
+app.command()(push)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[

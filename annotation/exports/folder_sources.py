@@ -8,7 +8,7 @@ A picture without labels is left out; labels without a picture are named ".png".
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from annotation.exports.picture_items import (
     digest_of,
     files_below,
 )
-from annotation.formats.ssa import mask_from_ssa
+from annotation.formats.ssa import mask_from_ssa, score_of_ssa
 from annotation.formats.train_ids import read_train_ids
 from annotation.labelled_pictures import LabelledPicture, picture_from_mask
 from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError, RecordError
@@ -115,15 +115,19 @@ class FolderSource:
             CorruptRecordError, ImageError: it cannot be read; names the file.
             LabelMapError: a class id that is neither in the label map nor 255.
         """
-        mask = self._mask(self.labels / str(item.payload), str(item.payload))
+        path = self.labels / str(item.payload)
+        mask = self._mask(path, str(item.payload))
+        is_ssa = path.suffix == ".json"
+        score = score_of_ssa(path.read_bytes(), str(item.payload)) if is_ssa else None
         if meaning:
             mask = np.array(meaning, dtype=np.uint8)[mask]
         if mask.size == 0:
             raise ImageError(f"{item.where}: no pixels")
         try:
-            return picture_from_mask(item.name, mask, self.label_map, image=item.image)
+            made = picture_from_mask(item.name, mask, self.label_map, image=item.image)
         except LabelMapError as error:
             raise LabelMapError(f"{item.where}: {error}") from None
+        return replace(made, score=score)
 
     def _mask(self, path: Path, where: str) -> NDArray[np.uint8]:
         try:

@@ -21,6 +21,7 @@ from annotation.labelled_pictures import (
 )
 from annotation.review.consensus import consensus
 from annotation.studio_tasks import StudioTask, latest_submitted
+from annotation.task_fields import SAMPLE
 from lifelong.errors import LifelongError, RecordError, ShapeError
 from lifelong.links.durable_files import UNFINISHED
 from lifelong.records.label_map import LabelMap
@@ -59,7 +60,8 @@ class TaskSource:
                     continue
                 reference = image_reference(task)
                 # What we wrote ourselves says its name; nobody has to guess it.
-                told = task.meta.get("name") if task.meta.get("split") in SPLITS else None
+                is_ours = SAMPLE in task.data or task.meta.get("split") in SPLITS
+                told = task.meta.get("name") if is_ours else None
                 name = self.names.name_of(str(told) if told else reference, where)
             except LifelongError as error:
                 yield Refused(where=where, error=str(error))

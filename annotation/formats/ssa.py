@@ -86,6 +86,17 @@ def mask_from_ssa(
     return mask
 
 
+def score_of_ssa(data: bytes, where: str) -> float | None:
+    """How sure a draft of ours is, 0 .. 1; SSA's own files do not say.
+
+    Raises:
+        CorruptRecordError: not JSON; names `where`.
+    """
+    about = json_object(data, where).get("cornerloop")
+    score = about.get("score") if isinstance(about, dict) else None
+    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
+
+
 def _told_size(told: dict[str, object]) -> tuple[int, int] | None:
     """Height and width of a draft of ours without any class; SSA's own always has one."""
     about = told.get("cornerloop")
