@@ -7,7 +7,7 @@ DEMO_FLAGS ?=
 PIP = -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-camvid test test-fast lint bench scenes clean
+.PHONY: help setup demo demo-camvid test test-fast lint bench bench-label-studio scenes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,12 @@ bench: .venv/installed ## our parts beside their peers; hours in full, see docs/
 	.venv/bin/python -m bench.engine --json
 	.venv/bin/python -m bench.masks --json
 	.venv/bin/python -m bench.drafts --json
+	.venv/bin/python -m bench.rle --json
+	.venv/bin/python -m bench.exports --json
+	.venv/bin/python -m bench.queue --json
+
+bench-label-studio: setup ## push and pull beside the bare SDK, on a server of its own
+	.venv/bin/python -m bench.label_studio --json
 
 scenes: .venv/installed ## draw the sheet of scenes of the docs anew
 	.venv/bin/python -m tools.scene_sheet

@@ -265,8 +265,8 @@ def compare(
 ) -> None:
     """The colours are those of the pulled classes; where they were corrected, not of the draft's.
 
-    Left out: what the editor does not show (it is zoomed a little), other things (polygons too), and
-    pixels at a border, where the screen mixes colours and draws lines.
+    Left out: what the editor does not show (it is zoomed a little), other things (polygons too),
+    and pixels at a border, where the screen mixes colours and draws lines.
     """
     visible = ~np.isnan(shown).any(axis=2)
     seen = cv2.erode(np.asarray(visible, dtype=np.uint8), np.ones((5, 5))).astype(bool)
