@@ -133,3 +133,30 @@ def test_cnv_04_no_bytes_break_the_reader(tail: bytes, height: int, width: int) 
         assert "here" in str(error)
     else:
         assert painted.shape == (height, width)
+
+
+def _packed_rgba(pixels: np.ndarray) -> list[int]:
+    """(H, W, 4) uint8 as a browser writes it: values that differ, eight at a time."""
+    values = [int(value) for value in pixels.ravel()]
+    bits = f"{len(values):032b}{7:05b}0010001101111111"
+    for start in range(0, len(values), 8):
+        some = values[start : start + 8]
+        bits += f"000{len(some) - 1:03b}" + "".join(f"{value:08b}" for value in some)
+    bits += "0" * (8 - len(bits) % 8)
+    return [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
+
+
+def test_flaw_b1_a_black_stroke_is_read_by_its_alpha_not_by_its_red() -> None:
+    stroke = np.zeros((2, 3, 4), dtype=np.uint8)
+    stroke[0, :2, 3] = 255
+    painted = mask_from_rle(_packed_rgba(stroke), 2, 3, "here")
+    assert painted.tolist() == [[True, True, False], [False, False, False]]
+
+
+def test_flaw_b2_the_soft_rim_of_a_stroke_is_not_painted() -> None:
+    """The SDK's COCO conversion takes every alpha above 0: 3.5 % more pixels than were drawn."""
+    stroke = np.zeros((1, 4, 4), dtype=np.uint8)
+    stroke[0, :, 3] = (1, 127, 128, 255)
+    assert mask_from_rle(_packed_rgba(stroke), 1, 4, "here").tolist() == [
+        [False, False, True, True]
+    ]
