@@ -1,5 +1,12 @@
-"""Fixtures of more than one suite."""
+"""Fixtures of more than one suite, and how many threads a worker may use."""
+
+import os
 
 from tests.integration_fixtures import label_studio_server
 
 __all__ = ["label_studio_server"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: with as many threads as cores each, torch waits more than it works.
+    # Processes that tests start inherit it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
