@@ -1,7 +1,7 @@
 """Weights from a server, a mirror or a folder: resumed, checked, recorded, or refused."""
 
 import json
-import os
+import random
 from dataclasses import replace
 from hashlib import md5, sha256
 
@@ -18,7 +18,7 @@ from cloud.weights_transfer import WebFiles
 from lifelong.errors import ChecksumError, CorruptRecordError, ModelLoadError
 from tests.weights_server import serving
 
-BIG = os.urandom(3 << 20)
+BIG = random.Random(0).randbytes(3 << 20)  # the same in every process of the suite
 TINY_HUB = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"[]"}
 
 
