@@ -18,7 +18,7 @@ demo: setup ## the whole loop on this machine; ANNOTATOR=human waits for a perso
 	.venv/bin/cornerloop demo --annotator $(ANNOTATOR) $(DEMO_FLAGS)
 
 test: setup .venv/browser lint ## everything: style, types, imports, unit, contract, integration, browser
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/installed ## what needs no server and no process: under a minute or two
 	.venv/bin/python -m pytest -m "not integration and not browser and not slow"

@@ -91,6 +91,13 @@ def all_ran(
         return list(pool.map(lambda command: ran(*command, environment=environment), commands))
 
 
+def complaints(run: Ran) -> str:
+    """What a program said on stderr, but for the progress that only slow machines get to see."""
+    return "".join(
+        line for line in run.stderr.splitlines(keepends=True) if " INFO cloud." not in line
+    )
+
+
 def network_guard(folder: Path) -> dict[str, str]:
     """The environment in which a program and its children have no network; the file that
     NETWORK_LOG names lists what they tried."""
