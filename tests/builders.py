@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.links.storage import Storage
 from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId, sample_id_of, sha256_hex
 from lifelong.records.label_map import LabelMap, label_map_of
 from lifelong.records.pixels import Frame, Prediction, jpeg_from_image, png_from_mask
@@ -178,3 +179,16 @@ def a_round(state: RoundState = RoundState.COLLECTING, **changes: Any) -> Round:
         number=RoundNumber(1), state=state, examples=examples, entered={str(state): NOON}
     )
     return replace(round_, **changes)
+
+
+def stored_drafts(
+    storage: Storage, count: int, round_number: int = 1, first: int = 0
+) -> list[PreAnnotation]:
+    """Drafts of a round with their pictures and masks in storage; seeds run from `first`."""
+    made = []
+    for seed in range(first, first + count):
+        draft = a_pre_annotation(seed, round_number=round_number)
+        storage.put(draft.image_key, a_jpeg(seed))
+        storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
+        made.append(draft)
+    return made

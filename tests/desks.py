@@ -26,10 +26,9 @@ from lifelong.errors import LabelStudioUnavailableError
 from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
-from lifelong.records.pixels import png_from_mask
 from lifelong.records.samples import PreAnnotation
 from lifelong.review_config import ReviewSection
-from tests.builders import SMALL_MAP, a_jpeg, a_mask, a_pre_annotation
+from tests.builders import SMALL_MAP, stored_drafts
 from tests.fakes_label_studio import FakeStudio
 from tests.second_annotator import colleague_token
 
@@ -202,13 +201,7 @@ class Setting:
         )
 
     def drafts(self, count: int, round_number: int = 1, first: int = 0) -> list[PreAnnotation]:
-        made = []
-        for seed in range(first, first + count):
-            draft = a_pre_annotation(seed, round_number=round_number)
-            self.storage.put(draft.image_key, a_jpeg(seed))
-            self.storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
-            made.append(draft)
-        return made
+        return stored_drafts(self.storage, count, round_number, first)
 
     def counted(self, project_id: int, round_number: int = 1) -> list[str]:
         found = self.desk.studio.round_tasks(project_id, round_number)

@@ -20,9 +20,8 @@ from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import IGNORE_INDEX
-from lifelong.records.pixels import png_from_mask
 from lifelong.records.samples import AnnotationTask, PreAnnotation
-from tests.builders import SMALL_MAP, a_jpeg, a_mask, a_pre_annotation
+from tests.builders import SMALL_MAP, stored_drafts
 
 SECRET = "a long random text"
 
@@ -69,13 +68,7 @@ class Room:
         self.studio.close()
 
     def drafts(self, count: int, round_number: int = 1, first: int = 0) -> list[PreAnnotation]:
-        made = []
-        for seed in range(first, first + count):
-            draft = a_pre_annotation(seed, round_number=round_number)
-            self.storage.put(draft.image_key, a_jpeg(seed))
-            self.storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
-            made.append(draft)
-        return made
+        return stored_drafts(self.storage, count, round_number, first)
 
     def submit(
         self, task: AnnotationTask, mask: NDArray[np.uint8], further: Sequence[Region] = ()

@@ -88,13 +88,15 @@ class CountedTasks:
         number: RoundNumber,
         decisions: Mapping[SampleId, Sequence[Decision]],
     ) -> Standing:
+        # The draft is read to compare annotations with; without a threshold nobody compares.
+        is_compared = bool(self._rules.agree_below or self._rules.boundary_below)
         key = draft_key(number, sample_id)
         record = AnnotationTask(
             sample_id=sample_id,
             round_number=number,
             project_id=project_id,
             task_id=task.task_id,
-            draft_key=key if self._storage.exists(key) else "",
+            draft_key=key if is_compared and self._storage.exists(key) else "",
         )
         return self._assessor.assess(record, task, decisions.get(sample_id, ()))[0]
 

@@ -23,7 +23,7 @@ from annotation.exports.picture_items import (
     digest_of,
     files_below,
 )
-from annotation.formats.ssa import mask_from_ssa, score_of_ssa
+from annotation.formats.ssa import draft_from_ssa
 from annotation.formats.train_ids import read_train_ids
 from annotation.labelled_pictures import LabelledPicture, picture_from_mask
 from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError, RecordError
@@ -116,9 +116,7 @@ class FolderSource:
             LabelMapError: a class id that is neither in the label map nor 255.
         """
         path = self.labels / str(item.payload)
-        mask = self._mask(path, str(item.payload))
-        is_ssa = path.suffix == ".json"
-        score = score_of_ssa(path.read_bytes(), str(item.payload)) if is_ssa else None
+        mask, score = self._draft(path, str(item.payload))
         if meaning:
             mask = np.array(meaning, dtype=np.uint8)[mask]
         if mask.size == 0:
@@ -129,20 +127,21 @@ class FolderSource:
             raise LabelMapError(f"{item.where}: {error}") from None
         return replace(made, score=score)
 
-    def _mask(self, path: Path, where: str) -> NDArray[np.uint8]:
+    def _draft(self, path: Path, where: str) -> tuple[NDArray[np.uint8], float | None]:
+        """The ids in a file, and how sure it is of them; None where it does not say."""
         try:
             if path.suffix == ".json":
-                return mask_from_ssa(path.read_bytes(), self.label_map, where)
+                return draft_from_ssa(path.read_bytes(), self.label_map, where)
             if path.suffix == ".npy":
                 mask = np.load(path, allow_pickle=False)
                 if mask.dtype != np.uint8 or mask.ndim != 2:
                     raise ImageError(
                         f"{where}: expected uint8 (H, W), got {mask.dtype} {mask.shape}"
                     )
-                return np.asarray(mask, dtype=np.uint8)
+                return np.asarray(mask, dtype=np.uint8), None
         except (OSError, ValueError) as error:
             raise CorruptRecordError(f"{path}: cannot be read ({error})") from error
-        return read_train_ids(path)
+        return read_train_ids(path), None
 
     def digest(self) -> str:
         """Of the labels; images are whatever they are."""

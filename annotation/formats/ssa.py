@@ -56,7 +56,35 @@ def mask_from_ssa(
         CorruptRecordError: not such a file, or its classes overlap; names `where`.
         LabelMapError: an id that the label map does not have.
     """
+    return _mask_in(json_object(data, where), label_map, where, class_of)
+
+
+def draft_from_ssa(
+    data: bytes, label_map: LabelMap, where: str
+) -> tuple[NDArray[np.uint8], float | None]:
+    """The mask of a closed-set file as `mask_from_ssa` reads it, and how sure the draft is.
+
+    Returns:
+        (H, W) uint8 class ids, and 0 .. 1; None where the file does not say, as SSA's own never do.
+
+    Raises:
+        CorruptRecordError, LabelMapError: as `mask_from_ssa`.
+    """
     told = json_object(data, where)
+    about = told.get("cornerloop")
+    score = about.get("score") if isinstance(about, dict) else None
+    mask = _mask_in(told, label_map, where, None)
+    if isinstance(score, int | float) and 0 <= score <= 1:
+        return mask, float(score)
+    return mask, None
+
+
+def _mask_in(
+    told: dict[str, object],
+    label_map: LabelMap,
+    where: str,
+    class_of: Callable[[str], int | None] | None,
+) -> NDArray[np.uint8]:
     classes = told.get("semantic_mask")
     if classes is None and class_of is not None:
         return _mask_from_names(told.get("annotations"), class_of, where)
@@ -84,17 +112,6 @@ def mask_from_ssa(
     assert mask is not None
     label_map.check(mask, where)
     return mask
-
-
-def score_of_ssa(data: bytes, where: str) -> float | None:
-    """How sure a draft of ours is, 0 .. 1; SSA's own files do not say.
-
-    Raises:
-        CorruptRecordError: not JSON; names `where`.
-    """
-    about = json_object(data, where).get("cornerloop")
-    score = about.get("score") if isinstance(about, dict) else None
-    return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
 
 
 def _told_size(told: dict[str, object]) -> tuple[int, int] | None:
