@@ -27,7 +27,8 @@ from cloud.demo.plan import DemoPlan
 from cloud.demo.run_config import write_config
 from cloud.demo.worlds import ScenesWorld
 from cloud.selection import Queue
-from lifelong.config import HardExamplesSection, load_config
+from lifelong.config import load_config
+from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import frame_scores
 from lifelong.queue_config import QueueSection
 from lifelong.records.ids import EdgeId, SampleId, sample_id_of, sha256_hex

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.config import HardExamplesSection
+from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import frame_scores
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle
 from lifelong.segmenter import OnnxSegmenter

@@ -17,7 +17,8 @@ from edge.seen_frames import SeenFrames
 from edge.stop import Stop
 from edge.uploader import Uploader
 from edge.video_sources import CameraFrames, VideoFrames
-from lifelong.config import CameraSource, Config, EdgeSection, FolderSource, load_label_map
+from lifelong.config import Config, load_label_map
+from lifelong.edge_config import CameraSource, EdgeSection, FolderSource, RtspSource
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict, judge
 from lifelong.links.journal import Journal
@@ -133,6 +134,8 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
     source = edge.source
     if isinstance(source, FolderSource):
         return FolderFrames(source, journal=journal, wait=stop.wait, again=replay, **common)
+    if isinstance(source, RtspSource):
+        source = CameraSource(type="camera", device=source.url)
     if isinstance(source, CameraSource):
         return CameraFrames(source, journal=journal, wait=stop.wait, **common)
     return VideoFrames(source, again=replay, **common)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from edge.assembly import edge_section, loader
 from edge.model_slot import warm_up
 from edge.model_updates import fetched
-from lifelong.config import Config, FolderSource, VideoSource, load_label_map
+from lifelong.config import Config, load_label_map
+from lifelong.edge_config import FolderSource, VideoSource
 from lifelong.errors import LifelongError
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import ModelBundle

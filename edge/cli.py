@@ -16,7 +16,8 @@ import typer
 from edge.assembly import build_node, edge_section
 from edge.check import Finding, findings
 from edge.stop import Stop
-from lifelong.config import Config, FolderSource, load_config
+from lifelong.config import Config, load_config
+from lifelong.edge_config import FolderSource
 from lifelong.errors import ConfigError, LifelongError
 
 logger = logging.getLogger(__name__)

@@ -47,6 +47,8 @@ def example_files(
         width=width,
         attributes=dict(frame.attributes),
         scores=dict(verdict.scores),
+        novelty=verdict.novelty,
+        priority=verdict.priority,
     )
     return example, {
         IMAGE: image,

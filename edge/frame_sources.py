@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from edge.seen_frames import SeenFrames
-from lifelong.config import FolderSource
+from lifelong.edge_config import FolderSource
 from lifelong.errors import ImageError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge.example_files import example_files, objects_of
-from lifelong.config import OutboxSection
+from lifelong.delivery_config import OutboxSection
 from lifelong.errors import ChecksumError, CorruptRecordError
 from lifelong.hard_examples import Verdict
 from lifelong.links.durable_files import UNFINISHED, sync_folder, write_synced

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.seen_frames import SeenFrames
-from lifelong.config import CameraSource, VideoSource
+from lifelong.edge_config import CameraSource, VideoSource
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal, utc_now
 from lifelong.records.ids import EdgeId

@@ -10,89 +10,13 @@ from pydantic import BaseModel, Field, ValidationError
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
+from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
+from lifelong.fleet_config import EdgesSection, ReleasesSection
 from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
-
-
-class FolderSource(Section):
-    """Frames from a folder that is watched; sub-folders become an attribute."""
-
-    type: Literal["folder"]
-    path: Path
-    poll_seconds: Seconds = 0.5
-    stop_when_empty: bool = False  # end after the files that are there; for replays and tests
-    attribute_from_folder: str = "condition"  # frames/night/1.jpg -> condition: night
-
-
-class VideoSource(Section):
-    """Frames from a video file, needs the `video` extra."""
-
-    type: Literal["video"]
-    path: Path
-    every: Positive = 1  # take every n-th frame
-
-
-class CameraSource(Section):
-    """Frames from a camera, needs the `video` extra."""
-
-    type: Literal["camera"]
-    device: str = "0"  # number, device path or RTSP URL
-
-
-FrameSourceSection = Annotated[
-    FolderSource | VideoSource | CameraSource, Field(discriminator="type")
-]
-
-
-class HardExamplesSection(Section):
-    """Which frames are worth a person's time."""
-
-    policy: Literal[
-        "entropy",
-        "margin",
-        "least_confidence",
-        "share_below",
-        "cross_entropy",
-        "ibt",
-        "random",
-        "cloud_only",
-        "edge_only",
-    ] = "entropy"
-    # A frame is hard when its score reaches this. None: the bundle's own quantile, next line.
-    threshold: Share | None = None
-    quantile: Literal["0.50", "0.75", "0.90", "0.95", "0.99"] = "0.95"
-    confidence_below: Share = 0.7  # pixels under this count for share_below and ibt
-    random_share: Share = 0.0  # kept whatever their score, to see without bias
-    empty_is_hard: bool = False  # a frame with no class but the background class
-    background: str | None = None  # that class
-    seed: int = 0
-
-
-class OutboxSection(Section):
-    """Hard examples on the edge's disk until storage has them."""
-
-    path: Path = Path("outbox")
-    max_mib: Positive = 512
-    max_age_hours: Annotated[float, Field(gt=0)] = 24 * 30
-
-
-class EdgeSection(Section):
-    """One edge node."""
-
-    id: str = "edge-1"
-    source: FrameSourceSection
-    hard_examples: HardExamplesSection = HardExamplesSection()
-    outbox: OutboxSection = OutboxSection()
-    state_path: Path = Path("edge-state")  # journal, health, the running bundle
-    threads: Count = 0  # of ONNX Runtime; 0: its own choice
-    attributes: dict[str, str] = Field(
-        default_factory=dict
-    )  # site, camera … sent with each hard example
-    release_poll_seconds: Seconds = 2.0
-    canary_frames: Count = 0  # frames a new model answers beside the old one before the swap
 
 
 class RoundsSection(Section):
@@ -128,6 +52,10 @@ class TrainingSection(Section):
     distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
     ewc_weight: Annotated[float, Field(ge=0)] = 50.0
     checkpoint_every: Positive = 100  # steps
+    # What the bundle computes with; int8 and fp16 ship only when they lose at most so much mIoU
+    # beside fp32 on pictures with known masks, else the bundle stays fp32 and says so.
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    max_precision_loss: Share = 0.01
     device: str = "auto"
     threads: Count = 0  # of torch on the CPU; 0: all cores but one
     seed: int = 0
@@ -185,6 +113,8 @@ class Config(Section):
     rounds: RoundsSection = RoundsSection()
     training: TrainingSection = TrainingSection()
     gate: GateSection = GateSection()
+    releases: ReleasesSection = ReleasesSection()
+    edges: EdgesSection = EdgesSection()
     job: JobSection = JobSection()
     web: WebSection = WebSection()
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.config import HardExamplesSection
+from lifelong.edge_config import HardExamplesSection
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.pixels import Prediction
 from lifelong.regions import connected_pieces
@@ -38,6 +38,12 @@ class Verdict:
     reasons: tuple[str, ...]  # empty when the frame is not hard
     scores: Mapping[str, float]  # all that were computed, by name
     regions: tuple["RegionDoubt", ...] = ()  # one a class
+    novelty: float | None = None  # 0 .. 1, of the prediction; None when the model cannot say
+
+    @property
+    def priority(self) -> float:
+        """What leaves the node first: hardness x novelty, 0 .. 1; without novelty the score."""
+        return self.score if self.novelty is None else self.score * self.novelty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

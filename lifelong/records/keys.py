@@ -5,12 +5,26 @@ from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId
 INBOX = "inbox"
 # What a delivery consists of; the record comes last and says that the others are there.
 IMAGE, MASK, RECORD = "image.jpg", "mask.png", "example.json"
-CURRENT_RELEASE = "releases/current.json"  # the only thing edges poll
+CURRENT_RELEASE = "releases/current.json"  # what every node is to run
+STAGED_RELEASE = "releases/staged.json"  # what a share of the nodes is to run before the others
+KEY_RING = "keys/ring.json"  # the public keys that sign releases, signed itself
+EDGES = "edges"  # one folder a node: health.json by the node, budget.json by the cloud
+ESCALATIONS = "escalations"  # one folder a node and question
 
 
 def delivery(edge_id: EdgeId, sample_id: SampleId) -> str:
     """The folder of one delivery of an edge."""
     return f"{INBOX}/{edge_id}/{sample_id}"
+
+
+def health_key(edge_id: EdgeId) -> str:
+    """What an edge last said of itself."""
+    return f"{EDGES}/{edge_id}/health.json"
+
+
+def budget_key(edge_id: EdgeId) -> str:
+    """What the cloud allows an edge to send."""
+    return f"{EDGES}/{edge_id}/budget.json"
 
 
 def image_key(sample_id: SampleId) -> str:

@@ -30,7 +30,9 @@ class LabelMap:
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
-    things: frozenset[str] = field(default=frozenset(), compare=False)
+    # A tuple, not a set: the order of a set is another in every process, and a bundle that holds
+    # this label map is named by its bytes.
+    things: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= IGNORE_INDEX:
@@ -44,7 +46,7 @@ class LabelMap:
             raise LabelMapError(f"class names used twice: {', '.join(twice)}")
         if len(set(self.colours)) != len(self.colours):
             raise LabelMapError("two classes share a colour; give each its own")
-        unknown = sorted(self.things - set(self.names))
+        unknown = sorted(set(self.things) - set(self.names))
         if unknown:
             raise LabelMapError(f"things that are no class: {', '.join(unknown)}")
 
@@ -58,7 +60,9 @@ class LabelMap:
         Raises:
             LabelMapError: one of them is no class.
         """
-        return replace(self, things=frozenset(things))
+        asked = set(things)
+        known = tuple(name for name in self.names if name in asked)
+        return replace(self, things=known + tuple(sorted(asked - set(known))))
 
     def with_distinct_colours(self) -> "LabelMap":
         """The same classes in colours that every eye tells apart (`records/colours.py`)."""

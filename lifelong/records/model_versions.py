@@ -87,3 +87,7 @@ class Release:
     round_number: RoundNumber
     released_at: datetime  # UTC
     why: str  # "round 3 accepted", "rolled back by operator" …
+    is_rollback: bool = False  # an earlier version on purpose; a node takes it although it is old
+    share: float = 1.0  # of the fleet that takes it at this stage, 0 .. 1
+    key_id: str = ""  # of the key that signed; "" when nobody did
+    signature: str = ""  # base64 of the Ed25519 signature over everything above

@@ -65,6 +65,13 @@ class Prediction:
     entropy: NDArray[np.float32]  # (H, W), normalised, 0 = sure, 1 = uniform
     margin: NDArray[np.float32]  # (H, W), best minus second best probability, 0 .. 1
     version_id: VersionId
+    # (D,), the model's whitened description of the picture; None when the bundle brings none
+    embedding: NDArray[np.float32] | None = None
+    # How far the picture is from everything the model was trained for, 0 .. 1; 0.5 = the model's
+    # own 0.95 quantile; None when the bundle brings no prototypes.
+    novelty: float | None = None
+    # The same of each class's pixels from that class's prototype, by class id.
+    class_novelty: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mask.dtype != np.uint8 or self.mask.ndim != 2:

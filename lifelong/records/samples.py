@@ -38,6 +38,10 @@ class HardExample:
     attributes: Mapping[str, str] = field(default_factory=dict)
     # more than one number per frame, by name: mean entropy, mean margin, share under a threshold …
     scores: Mapping[str, float] = field(default_factory=dict)
+    novelty: float | None = None  # 0 .. 1, 0.5 = the model's own 0.95 quantile; None: not known
+    priority: float = 0.0  # what leaves first when not everything may: hardness x novelty
+    scene_hash: str = ""  # perceptual hash of the picture, 16 hex digits
+    embedding: tuple[float, ...] = ()  # the model's own, whitened; () when it brings none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edge.frame_sources import FolderFrames, Patience
 from edge.seen_frames import SeenFrames
-from lifelong.config import FolderSource
+from lifelong.edge_config import FolderSource
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from edge.outbox import Outbox
-from lifelong.config import OutboxSection
+from lifelong.delivery_config import OutboxSection
 from lifelong.hard_examples import Verdict
 from lifelong.links import durable_files
 from lifelong.links.durable_files import UNFINISHED

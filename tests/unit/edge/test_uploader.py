@@ -8,7 +8,7 @@ import pytest
 from edge.errands import Errand
 from edge.outbox import Outbox
 from edge.uploader import Uploader
-from lifelong.config import OutboxSection
+from lifelong.delivery_config import OutboxSection
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sha256_hex

@@ -9,7 +9,7 @@ import pytest
 
 from edge.seen_frames import SeenFrames
 from edge.video_sources import CAMERA_BLOCK, CameraFrames, VideoFrames
-from lifelong.config import CameraSource, VideoSource
+from lifelong.edge_config import CameraSource, VideoSource
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId

@@ -53,7 +53,7 @@ def test_ux_07_colours_and_things_of_a_file_are_kept(tmp_path: Path) -> None:
     )
     label_map = read_label_map(path)
     assert label_map.colours == (distinct_colours(1)[0], (1, 2, 3))
-    assert label_map.things == {"box"}
+    assert label_map.things == ("box",)
     path.write_text('{"classes": [{"name": "floor", "colour": [1, 2]}]}')
     with pytest.raises(ConfigError, match=r"map\.json"):
         read_label_map(path)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifelong.config import HardExamplesSection
+from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import (
     FALLBACK_THRESHOLD,
     frame_scores,

@@ -1,7 +1,11 @@
 """A bundle is one file that guards itself."""
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +88,27 @@ def test_preprocessing_scales_normalises_and_goes_back() -> None:
     logits[2, :, 1] = 5
     grown = mask_from_logits(logits, 4, 4)
     assert grown.tolist() == [[0, 0, 2, 2]] * 4 or grown.tolist() == [[0, 2, 2, 2]] * 4
+
+
+def test_a_bundle_has_the_same_bytes_in_every_process():
+    """A set in the manifest would be written in another order by each process."""
+    code = (
+        "from tests.tiny_bundle import tiny_bundle; "
+        "from lifelong.records.label_map import CITYSCAPES; "
+        "print(tiny_bundle(CITYSCAPES).sha256)"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": str(Path(__file__).parents[3]),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1

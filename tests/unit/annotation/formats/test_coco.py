@@ -262,7 +262,7 @@ def test_a_label_map_is_made_from_the_categories_in_id_order(tmp_path: Path) -> 
     path = tmp_path / "coco.json"
     path.write_text(json.dumps({"categories": categories, "images": [], "annotations": []}))
     found = label_map_from_coco(path)
-    assert found.names == ("van", "tree") and found.things == {"van"}
+    assert found.names == ("van", "tree") and found.things == ("van",)
     assert label_map_from_coco(path, SMALL_MAP.colours).colours == SMALL_MAP.colours[:2]
     with pytest.raises(LabelMapError, match="2 categories, 1 colours"):
         label_map_from_coco(path, SMALL_MAP.colours[:1])
