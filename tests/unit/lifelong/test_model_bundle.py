@@ -97,6 +97,7 @@ def test_a_bundle_has_the_same_bytes_in_every_process():
         "from lifelong.records.label_map import CITYSCAPES; "
         "print(tiny_bundle(CITYSCAPES).sha256)"
     )
+    root = str(Path(__file__).parents[3])
     told = {
         subprocess.run(
             [sys.executable, "-c", code],
