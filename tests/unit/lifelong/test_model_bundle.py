@@ -101,11 +101,7 @@ def test_a_bundle_has_the_same_bytes_in_every_process():
     told = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={
-                **os.environ,
-                "PYTHONHASHSEED": seed,
-                "PYTHONPATH": str(Path(__file__).parents[3]),
-            },
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": root},
             capture_output=True,
             text=True,
             check=True,
