@@ -1,0 +1,210 @@
+"""What hard example mining is worth: mIoU after one round with the same number of labels.
+
+python -m bench.choice --json
+python -m bench.choice --out runs/bench/choice.jsonl      (resumable: done choices are kept)
+
+A camera streams drawn streets, mostly clear, the weather the shipped edge model was trained in;
+dusk, rain, fog and night are rare. Each policy may send so many frames as the budget says: those
+that its own score puts first. Random choice sends as many, drawn evenly, with several seeds. The
+chosen frames get their exact labels, and one round with the default settings learns from them.
+Every round starts from the same weights and memory and sits the same hold-outs.
+"""
+
+import argparse
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.measuring import report
+from cloud.demo.beginning import EDGE_WEIGHTS
+from cloud.demo.scenes import draw_scene
+from cloud.packing import packed
+from lifelong.config import TrainingSection
+from lifelong.edge_config import HardExamplesSection
+from lifelong.evaluation import Examined, Holdouts, evaluate
+from lifelong.hard_examples import frame_scores
+from lifelong.model_bundle import BundleManifest, ModelBundle
+from lifelong.preprocessing import Preprocessing
+from lifelong.records.ids import sha256_hex
+from lifelong.records.label_map import CITYSCAPES
+from lifelong.records.model_versions import EvaluationReport
+from lifelong.segmenter import OnnxSegmenter
+from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
+from lifelong.training.datasets import Pictures, joined, no_pictures, pictures_from_pairs
+from lifelong.training.lesson import Lesson
+from lifelong.training.trainer import train
+
+POLICIES = ("entropy", "margin", "least_confidence", "share_below", "cross_entropy", "ibt")
+SHARES = {"clear": 0.80, "dusk": 0.08, "rain": 0.06, "fog": 0.04, "night": 0.02}
+MEMORY, STREAM, HELD_OUT = 1_000_000, 3_000_000, 900_000  # seeds of scenes; never shared
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A frame of the camera: which scene it is, and what the edge's model made of it."""
+
+    condition: str
+    seed: int
+    scores: dict[str, float]
+
+    @property
+    def pair(self) -> Examined:
+        scene = draw_scene(self.seed, self.condition)
+        return scene.image, scene.mask
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What every round starts from."""
+
+    section: TrainingSection
+    weights: Weights
+    memory: Pictures
+    holdouts: Holdouts
+
+    @property
+    def how(self) -> Preprocessing:
+        return Preprocessing(height=self.section.height, width=self.section.width)
+
+    def bundle(self, weights: Weights) -> ModelBundle:
+        manifest = BundleManifest(
+            label_map=CITYSCAPES,
+            preprocessing=self.how,
+            network=self.section.network,
+            weights_sha256=sha256_hex(weights_to_bytes(weights)),
+        )
+        return packed(weights, manifest, [])
+
+    def examined(self, weights: Weights) -> EvaluationReport:
+        return evaluate(OnnxSegmenter(self.bundle(weights), threads=1), self.holdouts, CITYSCAPES)
+
+
+def main() -> None:
+    """Let every policy choose, train a round on each choice, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--budget", type=int, default=24)
+    parser.add_argument("--random", type=int, default=3, help="seeds of random choice")
+    parser.add_argument("--holdout", type=int, default=30, help="pictures of each condition")
+    parser.add_argument("--steps", type=int, default=TrainingSection().steps)
+    parser.add_argument("--out", type=Path, help="keep what is done here, and go on from it")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    torch.set_num_threads(1)
+    begun = beginning(given.steps, given.holdout)
+    stream = streamed(begun, given.frames)
+    done = kept_in(given.out)
+    figures = {"before": told(begun.examined(begun.weights))}
+    for name, chosen in choices(stream, given.budget, given.random).items():
+        if name not in done:
+            done[name] = told(after_a_round(begun, chosen)) | {
+                "labelled": dict(Counter(frame.condition for frame in chosen))
+            }
+            keep_in(given.out, name, done[name])
+        figures[name] = done[name]
+    report(figures | summary(figures, given.random), as_json=given.json)
+
+
+def beginning(steps: int, holdout: int) -> Beginning:
+    """The shipped weights, pictures of the weather they know, and hold-outs of all weathers."""
+    section = TrainingSection(threads=1, steps=steps)
+    how = Preprocessing(height=section.height, width=section.width)
+    memory = [(s.image, s.mask) for s in (draw_scene(MEMORY + n, "clear") for n in range(96))]
+    holdouts = {
+        condition: [
+            (scene.image, scene.mask)
+            for scene in (draw_scene(HELD_OUT + n, condition) for n in range(holdout))
+        ]
+        for condition in SHARES
+    }
+    return Beginning(
+        section=section,
+        weights=weights_from_bytes(EDGE_WEIGHTS.read_bytes(), str(EDGE_WEIGHTS)),
+        memory=pictures_from_pairs(memory, how, learning_task="clear"),
+        holdouts=holdouts,
+    )
+
+
+def streamed(begun: Beginning, frames: int) -> list[Streamed]:
+    """The camera's frames in mixed order, with the scores of the edge's model."""
+    segmenter = OnnxSegmenter(begun.bundle(begun.weights), threads=1)
+    section = HardExamplesSection()
+    conditions = [name for name, share in SHARES.items() for _ in range(round(frames * share))]
+    np.random.default_rng(0).shuffle(conditions)
+    found = []
+    for number, condition in enumerate(conditions):
+        image = draw_scene(STREAM + number, condition).image
+        scores = frame_scores(segmenter.segment(image), section)
+        found.append(Streamed(condition, STREAM + number, scores))
+    return found
+
+
+def choices(stream: list[Streamed], budget: int, seeds: int) -> dict[str, list[Streamed]]:
+    """What each policy sends: the frames its score puts first; and random draws."""
+    found = {
+        policy: sorted(stream, key=lambda frame: -frame.scores[policy])[:budget]
+        for policy in POLICIES
+    }
+    for seed in range(seeds):
+        drawn = np.random.default_rng(seed).choice(len(stream), budget, replace=False)
+        found[f"random, seed {seed}"] = [stream[int(number)] for number in drawn]
+    return found
+
+
+def after_a_round(begun: Beginning, chosen: list[Streamed]) -> EvaluationReport:
+    """Learn the chosen frames with the default settings, and sit the examination."""
+    new = no_pictures(begun.how)
+    for condition in dict.fromkeys(frame.condition for frame in chosen):
+        pairs = [frame.pair for frame in chosen if frame.condition == condition]
+        new = joined(new, pictures_from_pairs(pairs, begun.how, learning_task=condition))
+    lesson = Lesson(
+        section=begun.section,
+        classes=len(CITYSCAPES),
+        new=new,
+        memory=begun.memory,
+        incumbent=begun.weights,
+    )
+    return begun.examined(train(lesson))
+
+
+def told(examined: EvaluationReport) -> dict[str, object]:
+    """mIoU in points by condition, and their mean."""
+    points = {name: round(100 * result.miou, 2) for name, result in examined.tasks.items()}
+    return {"mean": round(float(np.mean(list(points.values()))), 2), **points}
+
+
+def summary(figures: dict[str, dict[str, object]], seeds: int) -> dict[str, object]:
+    """The mean of the random choices, and what each policy gains over it, in points of mIoU."""
+    draws = [float(str(figures[f"random, seed {seed}"]["mean"])) for seed in range(seeds)]
+    chance = round(float(np.mean(draws)), 2)
+    return {
+        "random, mean (least, most)": [chance, min(draws), max(draws)],
+        "gain_over_random": {
+            policy: round(float(str(figures[policy]["mean"])) - chance, 2) for policy in POLICIES
+        },
+    }
+
+
+def kept_in(path: Path | None) -> dict[str, dict[str, object]]:
+    """What an earlier run has done; the file is to be removed when the settings change."""
+    if path is None or not path.exists():
+        return {}
+    return dict(json.loads(line) for line in path.read_text().splitlines())
+
+
+def keep_in(path: Path | None, name: str, figures: dict[str, object]) -> None:
+    """Add one line."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as lines:
+            lines.write(json.dumps([name, figures]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
