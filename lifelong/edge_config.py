@@ -100,6 +100,9 @@ class PrivacySection(Section):
     drop: tuple[str, ...] = ()  # a frame that shows one of these is not kept
     drop_share: Share = 0.0  # … when it covers more than this share of the picture
     margin_px: Count = 8  # blurred around such pixels too: borders are where masks err
+    # A pixel counts as such a class's also where another class won, when the model gives it this
+    # probability: people are missed where the model is unsure. 1: only where it won.
+    from_probability: Annotated[float, Field(gt=0, le=1)] = 0.2
     crop: Literal["none", "doubtful"] = "none"  # keep only the box around the doubtful regions
     attributes: tuple[str, ...] | None = None  # the only ones that leave; None: all
 

@@ -26,8 +26,11 @@ class OnnxSegmenter:
         *,
         threads: int = 0,
         providers: tuple[str, ...] = PROVIDERS,
+        watched: tuple[int, ...] = (),
     ) -> None:
+        """`watched`: class ids whose probabilities every prediction is to bring along."""
         self.bundle = bundle
+        self._watched = watched
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # 0: ONNX Runtime's own choice
         options.inter_op_num_threads = 1
@@ -96,4 +99,5 @@ class OnnxSegmenter:
             entropy=enlarged(entropy(probabilities), height, width),
             margin=enlarged(margin(probabilities), height, width),
             version_id=self.bundle.version_id,
+            watched={class_id: probabilities[class_id] for class_id in self._watched},
         )

@@ -72,6 +72,9 @@ class Prediction:
     novelty: float | None = None
     # The same of each class's pixels from that class's prototype, by class id.
     class_novelty: Mapping[int, float] = field(default_factory=dict)
+    # (h, w) probability of the classes that a node watches for privacy, by class id, at the
+    # network's own resolution: where such a class is likely although another one won.
+    watched: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mask.dtype != np.uint8 or self.mask.ndim != 2:
