@@ -8,25 +8,30 @@ answer for every input, also for those on which Sedna's raise.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lifelong.edge_config import HardExamplesSection
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.pixels import Prediction
+from lifelong.region_doubts import RegionDoubt, bounded_plane, region_scores
 from lifelong.regions import connected_pieces
 
 # Half way between sure and clueless, as Sedna's filters have it; used only when neither the
 # configuration nor the bundle says what is unusual for this model.
 FALLBACK_THRESHOLD = 0.5
 
+# Policies that compare two looks at one picture.
+SECOND_LOOKS = ("flip_consistency", "disagreement")
+
+_NEEDED = {
+    "flip_consistency": "no second look at the mirrored picture",
+    "disagreement": "no previous model on this node to disagree with",
+    "novelty": "this model's bundle brings no prototypes",
+}
+
 # Pieces smaller than this share of the picture are grain along borders, not objects.
 MIN_REGION_SHARE = 0.0005
-
-# What a pixel counts as when its value is not a number: as doubtful as can be.
-_WORST = {"confidence": 0.0, "entropy": 1.0, "margin": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,26 +42,14 @@ class Verdict:
     score: float  # of the configured policy, 0 (sure) .. 1 (no idea)
     reasons: tuple[str, ...]  # empty when the frame is not hard
     scores: Mapping[str, float]  # all that were computed, by name
-    regions: tuple["RegionDoubt", ...] = ()  # one a class
+    regions: tuple[RegionDoubt, ...] = ()  # one a class
     novelty: float | None = None  # 0 .. 1, of the prediction; None when the model cannot say
+    missing: str = ""  # what the policy would have needed and did not get; the score is 0 then
 
     @property
     def priority(self) -> float:
         """What leaves the node first: hardness x novelty, 0 .. 1; without novelty the score."""
         return self.score if self.novelty is None else self.score * self.novelty
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionDoubt:
-    """How sure the model is of one region; means over the region's pixels."""
-
-    class_id: int
-    area: int  # pixels
-    box: tuple[int, int, int, int]  # x0, y0, x1, y1 inclusive, pixels
-    confidence: float  # mean probability of the chosen class, 0 .. 1
-    entropy: float  # mean normalised entropy, 0 .. 1
-    margin: float  # mean of best minus second best probability, 0 .. 1
-    share_below: float  # of the pixels whose confidence is under the threshold, 0 .. 1
 
 
 def judge(
@@ -66,6 +59,7 @@ def judge(
     draw: float,
     *,
     background_id: int | None = None,
+    second: Prediction | None = None,
 ) -> Verdict:
     """Decide about one frame; answers for every prediction, also an empty one.
 
@@ -74,35 +68,52 @@ def judge(
         draw: a number in [0, 1) for the random choices, by the caller.
         background_id: class id of `section.background`; None: a frame that is one class all
             over counts as empty.
+        second: another look at the same picture, upright and at the same size, for the policies
+            in `SECOND_LOOKS`; None when there is none.
     """
     regions = region_scores(prediction, section.confidence_below, by="class")
     scores = _scores_of(regions)
+    novelty = _bounded_novelty(prediction.novelty)
+    if novelty is not None:
+        scores["novelty"] = novelty
     if section.policy == "ibt":
         scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
-    match section.policy:
-        case "edge_only":  # nothing leaves the node, whatever the other switches say
-            return Verdict(
-                is_hard=False, score=scores["entropy"], reasons=(), scores=scores, regions=regions
-            )
-        case "cloud_only":
-            score, reasons = scores["entropy"], ["policy cloud_only keeps every frame"]
-        case "random":
-            score = min(max(draw, 0.0), 1.0)
-            reasons = _over_threshold(score, section, {})
-        case _:
-            score = scores[section.policy]
-            reasons = _over_threshold(score, section, quantiles)
-    if draw < section.random_share:
-        reasons.append(f"drawn for the random share of {section.random_share:g}")
-    if section.empty_is_hard and is_empty(prediction, background_id):
-        reasons.append("nothing but background was found")
+    if section.policy in SECOND_LOOKS and second is not None:
+        scores[section.policy] = disagreement(prediction, second)
+    if section.policy == "edge_only":  # nothing leaves the node, whatever the other switches say
+        score, missing, reasons = scores["entropy"], "", list[str]()
+    else:
+        score, missing, reasons = _by_policy(section, scores, quantiles, draw)
+        reasons += _by_switches(regions, section, novelty, draw, background_id)
     return Verdict(
         is_hard=bool(reasons),
         score=score,
         reasons=tuple(reasons),
         scores=scores,
         regions=regions,
+        novelty=novelty,
+        missing=missing,
     )
+
+
+def disagreement(first: Prediction, second: Prediction) -> float:
+    """Share of the pixels to which two predictions of one picture give different classes, 0 .. 1.
+
+    Of two pictures of different size nothing is comparable: 1.
+
+    >>> masks = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 1, 1, 1]], np.uint8)
+    >>> sure = np.ones((1, 4), np.float32)
+    >>> disagreement(*(
+    ...     Prediction(mask=m, confidence=sure, entropy=1 - sure, margin=sure, version_id="0" * 16)
+    ...     for m in masks
+    ... ))
+    0.25
+    """
+    if first.mask.shape != second.mask.shape:
+        return 1.0
+    if first.mask.size == 0:
+        return 0.0
+    return float(np.count_nonzero(first.mask != second.mask) / first.mask.size)
 
 
 def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[str, float]:
@@ -122,54 +133,6 @@ def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[s
     scores = _scores_of(region_scores(prediction, section.confidence_below, by="class"))
     scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     return scores
-
-
-def region_scores(
-    prediction: Prediction,
-    confidence_below: float = 0.7,
-    *,
-    by: Literal["piece", "class"] = "piece",
-) -> tuple[RegionDoubt, ...]:
-    """How sure the model is of each region: of each connected piece, or of each class as a whole.
-
-    Returns:
-        Pieces in reading order of their first pixels, or classes by id; none without pixels.
-    """
-    mask = prediction.mask
-    if mask.size == 0:
-        return ()
-    labels: NDArray[np.int64]
-    present: NDArray[np.int64]
-    if by == "piece":
-        pieces = connected_pieces(mask)
-        labels, boxes = pieces.labels.ravel(), pieces.boxes
-        present, class_ids = np.arange(len(pieces)), pieces.class_ids
-    else:
-        labels = mask.ravel().astype(np.int64)
-        present = np.flatnonzero(np.bincount(labels))
-        class_ids = present.astype(np.uint8)
-        boxes = np.array([_box(mask == class_id) for class_id in class_ids])
-    areas = np.bincount(labels)[present]
-    confidence = _plane(prediction, "confidence")
-    planes = (
-        confidence,
-        _plane(prediction, "entropy"),
-        _plane(prediction, "margin"),
-        confidence < confidence_below,
-    )
-    columns = [np.bincount(labels, weights=plane.ravel())[present] / areas for plane in planes]
-    return tuple(
-        RegionDoubt(
-            class_id=int(class_ids[index]),
-            area=int(areas[index]),
-            box=(int(box[0]), int(box[1]), int(box[2]), int(box[3])),
-            confidence=float(columns[0][index]),
-            entropy=float(columns[1][index]),
-            margin=float(columns[2][index]),
-            share_below=float(columns[3][index]),
-        )
-        for index, box in enumerate(boxes)
-    )
 
 
 def threshold_for(
@@ -194,19 +157,60 @@ def threshold_for(
 def is_empty(prediction: Prediction, background_id: int | None) -> bool:
     """Is there nothing but background (and ignored pixels) in the mask?"""
     present = np.flatnonzero(np.bincount(prediction.mask.ravel(), minlength=256))
-    classes = present[present != IGNORE_INDEX]
-    if background_id is None:
-        return bool(classes.size <= 1)
-    return bool(np.isin(classes, background_id).all())
+    return _is_background({int(class_id) for class_id in present}, background_id)
 
 
-def _over_threshold(
-    score: float, section: HardExamplesSection, quantiles: Mapping[str, Mapping[str, float]]
-) -> list[str]:
+def _is_background(present: set[int], background_id: int | None) -> bool:
+    classes = present - {IGNORE_INDEX}
+    return len(classes) <= 1 if background_id is None else classes <= {background_id}
+
+
+def _by_policy(
+    section: HardExamplesSection,
+    scores: Mapping[str, float],
+    quantiles: Mapping[str, Mapping[str, float]],
+    draw: float,
+) -> tuple[float, str, list[str]]:
+    """Score, what was missing for it, and the reasons for which the policy calls a frame hard."""
+    if section.policy == "cloud_only":
+        return scores["entropy"], "", ["policy cloud_only keeps every frame"]
+    if section.policy == "random":
+        score = min(max(draw, 0.0), 1.0)
+    elif section.policy not in scores:
+        # Nothing was looked at, so nothing is hard; not even for a threshold of 0.
+        return 0.0, _NEEDED[section.policy], []
+    else:
+        score = scores[section.policy]
     threshold, whose = threshold_for(section, quantiles)
     if score < threshold:
-        return []
-    return [f"{section.policy} {score:.3f} reaches {threshold:.3f} ({whose})"]
+        return score, "", []
+    return score, "", [f"{section.policy} {score:.3f} reaches {threshold:.3f} ({whose})"]
+
+
+def _by_switches(
+    regions: tuple[RegionDoubt, ...],
+    section: HardExamplesSection,
+    novelty: float | None,
+    draw: float,
+    background_id: int | None,
+) -> list[str]:
+    """Reasons for which a frame is hard whatever the policy says."""
+    reasons = []
+    if section.novel_from is not None and novelty is not None and novelty >= section.novel_from:
+        reasons.append(f"novelty {novelty:.3f} reaches {section.novel_from:.3f} (novel_from)")
+    if draw < section.random_share:
+        reasons.append(f"drawn for the random share of {section.random_share:g}")
+    present = {region.class_id for region in regions}
+    if section.empty_is_hard and _is_background(present, background_id):
+        reasons.append("nothing but background was found")
+    return reasons
+
+
+def _bounded_novelty(value: float | None) -> float | None:
+    """Within 0 .. 1; what is no number is as novel as can be."""
+    if value is None:
+        return None
+    return _share(value) if math.isfinite(value) else 1.0
 
 
 def _scores_of(regions: tuple[RegionDoubt, ...]) -> dict[str, float]:
@@ -227,27 +231,13 @@ def _share_of_doubtful_pieces(prediction: Prediction, confidence_below: float) -
         return 0.0
     labels = connected_pieces(prediction.mask).labels.ravel()
     areas = np.bincount(labels)
-    confidence = np.bincount(labels, weights=_plane(prediction, "confidence").ravel()) / areas
+    confidence = (
+        np.bincount(labels, weights=bounded_plane(prediction, "confidence").ravel()) / areas
+    )
     large = areas >= MIN_REGION_SHARE * prediction.mask.size
     counted = confidence[large] if large.any() else confidence
     return float(np.count_nonzero(counted <= confidence_below) / counted.size)
 
 
-def _plane(
-    prediction: Prediction, name: Literal["confidence", "entropy", "margin"]
-) -> NDArray[np.float32]:
-    """One (H, W) float32 plane within 0 .. 1; what is no number is as doubtful as can be."""
-    plane: NDArray[np.float32] = getattr(prediction, name)
-    # The sum is finite exactly when no pixel is NaN or infinite: one quick pass on the usual path.
-    if plane.size == 0 or (math.isfinite(float(plane.sum(dtype=np.float64)))):
-        return np.clip(plane, 0.0, 1.0)
-    return np.clip(np.where(np.isfinite(plane), plane, np.float32(_WORST[name])), 0.0, 1.0)
-
-
 def _share(value: float) -> float:
     return min(max(value, 0.0), 1.0)
-
-
-def _box(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])

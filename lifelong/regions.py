@@ -45,7 +45,7 @@ def connected_pieces(mask: NDArray[np.uint8]) -> Pieces:
     ends = np.append(starts[1:], flat.size) - 1
     run_of_pixel = np.cumsum(begins) - 1
     numbers = _joined(starts.size, *_touching(flat, run_of_pixel, width))
-    boxes = _boxes(numbers, starts, ends, width)
+    boxes = run_boxes(numbers, starts, ends, width)
     first_runs = np.unique(numbers, return_index=True)[1]
     return Pieces(
         labels=numbers[run_of_pixel].reshape(height, width),
@@ -86,7 +86,16 @@ def _joined(count: int, left: IntArray, right: IntArray) -> IntArray:
     return numbers
 
 
-def _boxes(numbers: IntArray, starts: IntArray, ends: IntArray, width: int) -> IntArray:
+def run_boxes(numbers: IntArray, starts: IntArray, ends: IntArray, width: int) -> IntArray:
+    """Boxes around runs of pixels by the number of their region.
+
+    Args:
+        numbers: (R,), of the region each run belongs to, from 0 without gaps.
+        starts, ends: (R,), first and last place of each run in the flat mask; no run crosses rows.
+
+    Returns:
+        (N, 4), x0, y0, x1, y1 inclusive, pixels.
+    """
     count = int(numbers.max()) + 1
     boxes = np.empty((count, 4), dtype=np.int64)
     boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
