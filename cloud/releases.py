@@ -1,11 +1,15 @@
 """Publish a bundle, move the pointer, roll back.
 
 `releases/{number}.json` is written once, by put-if-absent; `releases/current.json` is a copy of
-the newest one, for edges that poll a single key. The history decides: when the two disagree
-(a crash in between), the next look mends the pointer.
+the newest one for everybody. A staged release stands in the history like any other, with the
+share of the fleet that tries it; `releases/staged.json` points at it until it is promoted or
+withdrawn. The history decides: when history and pointer disagree (a crash in between), the next
+look mends the pointer.
 """
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
@@ -13,9 +17,11 @@ from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.records.ids import RoundNumber, VersionId
-from lifelong.records.keys import CURRENT_RELEASE, bundle_key
+from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, to_json
+
+_HISTORY = re.compile(r"releases/\d{6,}\.json\Z")
 
 
 class Releases:
@@ -28,16 +34,20 @@ class Releases:
 
     def history(self) -> list[Release]:
         """All releases, oldest first."""
-        return [
-            from_json(Release, self._storage.get(key), key)
-            for key in self._storage.keys("releases")
-            if key != CURRENT_RELEASE
-        ]
+        return [from_json(Release, self._storage.get(key), key) for key in self._history_keys()]
 
     def current(self) -> Release | None:
-        """The newest release; None before the first one."""
-        keys = [key for key in self._storage.keys("releases") if key != CURRENT_RELEASE]
+        """The newest release, staged or not: what rounds learn from; None before the first one."""
+        keys = self._history_keys()
         return from_json(Release, self._storage.get(keys[-1]), keys[-1]) if keys else None
+
+    def for_everybody(self) -> Release | None:
+        """The newest release that is not for a share of the fleet only."""
+        for key in reversed(self._history_keys()):
+            release = from_json(Release, self._storage.get(key), key)
+            if release.share >= 1.0:
+                return release
+        return None
 
     def incumbent(self) -> ModelBundle | None:
         """The released bundle, verified."""
@@ -59,8 +69,19 @@ class Releases:
             raise RecordError(f"{key}: holds version {bundle.version_id}")
         return bundle
 
-    def publish(self, version_id: VersionId, round_number: RoundNumber, why: str) -> Release:
+    def publish(
+        self,
+        version_id: VersionId,
+        round_number: RoundNumber,
+        why: str,
+        *,
+        share: float = 1.0,
+        is_rollback: bool = False,
+    ) -> Release:
         """Make a version the current release; repeating the last call changes nothing.
+
+        Args:
+            share: below 1.0 it is only entered in the history; `show_staged` is what nodes see.
 
         Raises:
             RecordError: its bundle is missing or damaged; the pointer stays where it is.
@@ -68,7 +89,7 @@ class Releases:
         bundle = self.bundle(version_id)
         while True:
             last = self.current()
-            if last and last.version_id == version_id and last.round_number == round_number:
+            if last and _is_same(last, version_id, round_number, is_staged=share < 1.0):
                 self._point_at(last)
                 return last
             release = Release(
@@ -80,6 +101,8 @@ class Releases:
                 round_number=round_number,
                 released_at=self._now(),
                 why=why,
+                is_rollback=is_rollback,
+                share=share,
             )
             try:
                 self._storage.put_if_absent(f"releases/{release.number:06d}.json", to_json(release))
@@ -87,9 +110,27 @@ class Releases:
                 continue
             self._point_at(release)
             self._journal.event(
-                "release.published", version_id=version_id, number=release.number, why=why
+                "release.published",
+                version_id=version_id,
+                number=release.number,
+                why=why,
+                share=share,
             )
             return release
+
+    def show_staged(self, number: int, share: float) -> None:
+        """Let so much of the fleet see a staged release of the history; safe to repeat.
+
+        Raises:
+            ObjectNotFoundError: the history has no such number.
+        """
+        key = f"releases/{number:06d}.json"
+        staged = replace(from_json(Release, self._storage.get(key), key), share=share)
+        self._put_if_other(STAGED_RELEASE, staged)
+
+    def withdraw_staged(self) -> None:
+        """No node is to try anything any more; nothing happens when none is."""
+        self._storage.delete(STAGED_RELEASE)
 
     def roll_back(self, version_id: VersionId, who: str) -> Release:
         """Make an earlier version current again, as a new entry of the history.
@@ -101,13 +142,32 @@ class Releases:
         if not earlier:
             known = ", ".join(dict.fromkeys(r.version_id for r in self.history())) or "none"
             raise RecordError(f"version {version_id!r} was never released; released: {known}")
-        return self.publish(version_id, earlier[-1].round_number, f"rolled back by {who}")
+        return self.publish(
+            version_id, earlier[-1].round_number, f"rolled back by {who}", is_rollback=True
+        )
+
+    def _history_keys(self) -> list[str]:
+        return [key for key in self._storage.keys("releases") if _HISTORY.match(key)]
 
     def _point_at(self, release: Release) -> None:
+        if release.share >= 1.0:
+            self._put_if_other(CURRENT_RELEASE, release)
+
+    def _put_if_other(self, key: str, release: Release) -> None:
         wanted = to_json(release)
         try:
-            if self._storage.get(CURRENT_RELEASE) == wanted:
+            if self._storage.get(key) == wanted:
                 return
         except ObjectNotFoundError:
             pass
-        self._storage.put(CURRENT_RELEASE, wanted)
+        self._storage.put(key, wanted)
+
+
+def _is_same(
+    last: Release, version_id: VersionId, round_number: RoundNumber, *, is_staged: bool
+) -> bool:
+    return (last.version_id, last.round_number, last.share < 1.0) == (
+        version_id,
+        round_number,
+        is_staged,
+    )

@@ -6,6 +6,8 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -26,6 +28,16 @@ from lifelong.records.ids import sha256_hex
 
 _KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\\x00-\x1f]+(?:/[^/\\\x00-\x1f]+)*\Z")
 _DEBUG_TAIL = re.compile(r"\s*Debug source:.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An object as a listing tells of it, without a look at its bytes."""
+
+    key: str
+    size: int  # bytes
+    modified: datetime  # UTC, by the store's clock
+    mark: str  # another one after each write
 
 
 class Storage:
@@ -90,6 +102,21 @@ class Storage:
                 for entry in batch
             ]
         return iter(sorted(listed))
+
+    def entries(self, prefix: str) -> list[Entry]:
+        """What one listing tells of all objects under the folder `prefix`, sorted by key."""
+        with _translated(self.url, prefix):
+            found = [
+                Entry(
+                    key=str(entry["path"]),
+                    size=int(entry["size"]),
+                    modified=entry["last_modified"],
+                    mark=entry["e_tag"] or f"{entry['last_modified'].isoformat()} {entry['size']}",
+                )
+                for batch in obstore.list(self._store, prefix=checked_key(prefix))
+                for entry in batch
+            ]
+        return sorted(found, key=lambda entry: entry.key)
 
     def folders(self, prefix: str) -> list[str]:
         """Names of the folders directly under `prefix`, sorted."""

@@ -8,6 +8,7 @@ IMAGE, MASK, RECORD = "image.jpg", "mask.png", "example.json"
 CURRENT_RELEASE = "releases/current.json"  # what every node is to run
 STAGED_RELEASE = "releases/staged.json"  # what a share of the nodes is to run before the others
 KEY_RING = "keys/ring.json"  # the public keys that sign releases, signed itself
+ROLLOUTS = "rollouts"  # one object a staged release: how far it has come, and why not farther
 EDGES = "edges"  # one folder a node: health.json by the node, budget.json by the cloud
 ESCALATIONS = "escalations"  # one folder a node and question
 

@@ -5,6 +5,7 @@ The S3 store is real HTTP against a server on loopback; TR-03 for the checksums.
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -201,3 +202,20 @@ def test_a_folder_that_goes_away_and_comes_back(tmp_path):
     (tmp_path / "elsewhere").rename(folder)
     storage.put("a/c", b"2")
     assert list(storage.keys("a")) == ["a/b", "a/c"]
+
+
+def test_a_listing_tells_when_an_object_was_written_anew(storage):
+    storage.put("edges/a/health.json", b"one")
+    storage.put("edges/b/health.json", b"two")
+    first = storage.entries("edges")
+    assert [(entry.key, entry.size) for entry in first] == [
+        ("edges/a/health.json", 3),
+        ("edges/b/health.json", 3),
+    ]
+    assert abs((datetime.now(UTC) - first[0].modified).total_seconds()) < 60
+    assert storage.entries("edges") == first
+    storage.put("edges/b/health.json", b"TWO!")
+    a, b = storage.entries("edges")
+    assert a == first[0]
+    assert b.mark != first[1].mark
+    assert storage.entries("nowhere") == []
