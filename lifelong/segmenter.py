@@ -1,22 +1,47 @@
 """`OnnxSegmenter`: a bundle in, pictures to `Prediction`; the gate judges what the edge runs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lifelong.errors import ModelLoadError, ModelOutputError
+from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
+from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
-from lifelong.preprocessing import enlarged, mask_from_logits, network_input, softmax
+from lifelong.preprocessing import enlarged, network_input, softmax
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import entropy, margin
 
-PROVIDERS = ("CPUExecutionProvider",)
+CPU = "CPUExecutionProvider"
+PROVIDERS = (CPU,)
+
+
+def chosen_provider(preferred: Sequence[str]) -> str:
+    """The first of these execution providers that this machine's ONNX Runtime has, else the CPU.
+
+    Raises:
+        ConfigError: a name that ONNX Runtime has never heard of.
+    """
+    known, here = onnxruntime.get_all_providers(), onnxruntime.get_available_providers()
+    for name in preferred:
+        if name not in known and name not in here:
+            raise ConfigError(
+                f"edge.providers: ONNX Runtime knows no {name!r}; "
+                f"it knows {', '.join(known)}, and here it has {', '.join(here)}"
+            )
+    return next((name for name in preferred if name in here), CPU)
 
 
 class OnnxSegmenter:
     """Runs a bundle's model; one object may be used by one thread at a time.
 
+    Args:
+        threads: of one answer; 0: ONNX Runtime's own choice.
+        providers: execution providers in order of preference; see `chosen_provider`.
+
     Raises:
+        ConfigError: a provider that ONNX Runtime does not know.
         ModelLoadError: ONNX Runtime refuses the model, or it is not (1, 3, h, w) -> (1, C, …).
     """
 
@@ -25,19 +50,18 @@ class OnnxSegmenter:
         bundle: ModelBundle,
         *,
         threads: int = 0,
-        providers: tuple[str, ...] = PROVIDERS,
+        providers: Sequence[str] = PROVIDERS,
         watched: tuple[int, ...] = (),
     ) -> None:
         """`watched`: class ids whose probabilities every prediction is to bring along."""
         self.bundle = bundle
         self._watched = watched
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # 0: ONNX Runtime's own choice
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        provider = chosen_provider(providers)
         try:
             self._session = onnxruntime.InferenceSession(
-                bundle.onnx, sess_options=options, providers=list(providers)
+                bundle.onnx,
+                sess_options=_session_options(threads),
+                providers=list(dict.fromkeys((provider, CPU))),
             )
         except Exception as error:  # ONNX Runtime raises its own types per error code
             raise ModelLoadError(
@@ -50,6 +74,11 @@ class OnnxSegmenter:
                 f"got {len(inputs)} inputs and {len(outputs)} outputs"
             )
         self._input_name, self._output_name = inputs[0].name, outputs[0].name
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use; the CPU where a preferred one would not start."""
+        return str(self._session.get_providers()[0])
 
     def logits(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The network's answer at its own resolution.
@@ -101,3 +130,13 @@ class OnnxSegmenter:
             version_id=self.bundle.version_id,
             watched={class_id: probabilities[class_id] for class_id in self._watched},
         )
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that wait for the next frame sleep; by default they would spin, and burn a core.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options

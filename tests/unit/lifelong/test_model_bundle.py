@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from lifelong.errors import CorruptRecordError, RecordError
+from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import MAGIC, _framed, read_bundle
-from lifelong.preprocessing import Preprocessing, mask_from_logits, network_input, network_target
+from lifelong.preprocessing import Preprocessing, network_input, network_target
 from tests.tiny_bundle import tiny_bundle
 
 BUNDLE = tiny_bundle(seed=4)

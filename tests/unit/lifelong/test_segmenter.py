@@ -1,13 +1,14 @@
 """`OnnxSegmenter`: what it answers, and how it says no."""
 
 import numpy as np
+import onnxruntime
 import pytest
 
-from lifelong.errors import ModelLoadError, ModelOutputError
+from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.model_bundle import BundleManifest, make_bundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.label_map import CITYSCAPES
-from lifelong.segmenter import OnnxSegmenter
+from lifelong.segmenter import CPU, OnnxSegmenter, chosen_provider
 from tests.builders import SMALL_MAP, an_image
 from tests.tiny_bundle import tiny_bundle, tiny_onnx, tiny_weights
 
@@ -63,3 +64,33 @@ def test_a_model_of_another_input_size_than_promised_is_an_error():
     segmenter = OnnxSegmenter(make_bundle(manifest(height=32), onnx), threads=1)
     with pytest.raises(ModelOutputError):
         segmenter.segment(an_image())
+
+
+@pytest.mark.parametrize(
+    ("preferred", "here", "chosen"),
+    [
+        (["CUDAExecutionProvider", CPU], [CPU], CPU),
+        (["CUDAExecutionProvider"], [CPU], CPU),
+        ([], [CPU], CPU),
+        (
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", CPU],
+            ["CUDAExecutionProvider", CPU],
+            "CUDAExecutionProvider",
+        ),
+        ([CPU, "CUDAExecutionProvider"], ["CUDAExecutionProvider", CPU], CPU),
+    ],
+)
+def test_the_first_provider_that_is_here_is_chosen(monkeypatch, preferred, here, chosen):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: here)
+    assert chosen_provider(preferred) == chosen
+
+
+def test_a_provider_that_nobody_knows_is_told_with_those_that_exist():
+    with pytest.raises(ConfigError, match=r"no 'CPU'; it knows .*CPUExecutionProvider"):
+        OnnxSegmenter(tiny_bundle(), threads=1, providers=("CPU",))
+
+
+def test_the_provider_in_use_is_told():
+    segmenter = OnnxSegmenter(tiny_bundle(), threads=1, providers=("CUDAExecutionProvider", CPU))
+    assert segmenter.provider in onnxruntime.get_available_providers()
+    assert OnnxSegmenter(tiny_bundle(), threads=1).provider == CPU
