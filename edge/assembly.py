@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.answers import Answers
 from edge.errands import Errand
+from edge.escalation import Escalation
 from edge.frame_sources import FolderFrames
 from edge.health import Health
 from edge.model_slot import Load, ModelSlot
 from edge.model_updates import ModelUpdates
 from edge.node import EdgeNode, FrameSource, Judge
 from edge.outbox import Outbox
+from edge.privacy import Privacy
 from edge.seen_frames import SeenFrames
 from edge.stop import Stop
 from edge.uploader import Uploader
@@ -26,7 +29,7 @@ from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import edge_id
 from lifelong.records.label_map import LabelMap
-from lifelong.records.pixels import Prediction
+from lifelong.records.pixels import Frame, Prediction
 from lifelong.segmenter import OnnxSegmenter
 
 
@@ -55,13 +58,15 @@ def build_node(
     label_map = load_label_map(config)
     journal = Journal(state / "journal", edge.id)
     store = storage or open_storage(config.storage)
+    privacy = Privacy(edge.privacy, label_map)
+    answers = None if edge.answers is None else Answers(edge.answers, label_map)
     outbox = Outbox(edge.outbox, journal)
     updates = ModelUpdates(store, state / "models", label_map.digest, journal)
     return EdgeNode(
         source=_source(edge, journal, stop, replay=replay),
         slot=ModelSlot(
             updates,
-            loader(edge),
+            loader(edge, watched=privacy.watched),
             journal,
             Errand("model updates", inline=inline),
             poll_seconds=edge.release_poll_seconds,
@@ -69,6 +74,9 @@ def build_node(
         ),
         judge=_judge(edge, label_map),
         seed=edge.hard_examples.seed,
+        privacy=privacy,
+        answers=answers,
+        escalation=_escalation(edge, store, journal, privacy, label_map, answers),
         outbox=outbox,
         uploader=Uploader(outbox, store, journal, Errand("uploads", inline=inline)),
         journal=journal,
@@ -92,11 +100,11 @@ def edge_section(config: Config) -> EdgeSection:
     return config.edge
 
 
-def loader(edge: EdgeSection) -> Load:
-    """How this node loads a bundle."""
+def loader(edge: EdgeSection, *, watched: tuple[int, ...] = ()) -> Load:
+    """How this node loads a bundle; `watched` classes tell their probabilities."""
 
     def load(bundle: ModelBundle) -> OnnxSegmenter:
-        return OnnxSegmenter(bundle, threads=edge.threads)
+        return OnnxSegmenter(bundle, threads=edge.threads, watched=watched)
 
     return load
 
@@ -139,6 +147,37 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
     if isinstance(source, CameraSource):
         return CameraFrames(source, journal=journal, wait=stop.wait, **common)
     return VideoFrames(source, again=replay, **common)
+
+
+def _escalation(
+    edge: EdgeSection,
+    storage: Storage,
+    journal: Journal,
+    privacy: Privacy,
+    label_map: LabelMap,
+    answers: Answers | None,
+) -> Escalation | None:
+    if not edge.escalation.enabled:
+        return None
+    if edge.hard_examples.policy == "edge_only":
+        raise ConfigError(
+            "edge.escalation.enabled: with edge.hard_examples.policy edge_only no frame leaves "
+            "the node; choose one of the two"
+        )
+
+    def used(frame: Frame, prediction: Prediction, answered_by: str, seconds: float, /) -> None:
+        if answers is not None:
+            answers.put(frame, prediction, by="cloud", version=answered_by, seconds=seconds)
+
+    return Escalation(
+        edge.escalation,
+        storage,
+        journal,
+        privacy,
+        edge_id=edge_id(edge.id),
+        label_map=label_map,
+        used=used,
+    )
 
 
 def _judge(edge: EdgeSection, label_map: LabelMap) -> Judge:

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from edge.answers import Answers
+from edge.escalation import Escalation
 from edge.health import Health
 from edge.model_slot import ModelSlot
 from edge.outbox import Outbox
+from edge.privacy import Privacy
 from edge.stop import Stop
 from edge.uploader import Uploader
 from lifelong.errors import LifelongError
@@ -49,25 +52,37 @@ class EdgeNode:
     slot: ModelSlot
     judge: Judge
     seed: int  # of the random choices
+    privacy: Privacy
     outbox: Outbox
     uploader: Uploader
     journal: Journal
     health: Health
     stop: Stop
+    answers: Answers | None = None  # for whoever drives the robot
+    escalation: Escalation | None = None  # the cloud's answer to hard frames
 
     def see(self, frame: Frame) -> Prediction:
         """Segment one frame; keep it if the model was unsure.
+
+        Returns:
+            The node's own answer; with `edge.escalation.wait` the cloud's, when it came in time.
 
         Raises:
             ModelError: no model can answer this frame.
         """
         began = time.perf_counter()
         prediction = self.slot.segment(frame)
+        if self.answers is not None:
+            seconds = time.perf_counter() - began
+            version = prediction.version_id
+            self.answers.put(frame, prediction, by="edge", version=version, seconds=seconds)
         verdict = self.judge(prediction, self.slot.score_quantiles, draw(self.seed, frame))
         if verdict.is_hard:
             self._keep(frame, prediction, verdict)
         self.health.frame_took(time.perf_counter() - began)
-        return prediction
+        if self.escalation is None:
+            return prediction
+        return self.escalation.ask(frame, prediction, verdict, began=began) or prediction
 
     def run(self) -> None:
         """Process frames until the source ends or somebody asks to stop; no frame is cut.
@@ -91,6 +106,8 @@ class EdgeNode:
 
     def finish(self) -> None:
         """Deliver what can still be delivered, and say how things stand."""
+        if self.escalation is not None:
+            self.escalation.finish()
         if not self.uploader.finish(FINISH_S):
             logger.warning("%d hard examples stay in the outbox", len(self.outbox))
         self._tell(at_once=True)
@@ -114,6 +131,11 @@ class EdgeNode:
         self.source.remember(frame)  # after the outbox has it: a kill in between repeats, not loses
 
     def _keep(self, frame: Frame, prediction: Prediction, verdict: Verdict) -> None:
+        allowed = self.privacy.applied(frame, prediction, verdict)
+        if allowed is None:
+            self.journal.event("frame.withheld", sequence=frame.sequence, score=verdict.score)
+            return
+        frame, prediction = allowed
         example = self.outbox.put(frame, prediction, verdict)
         if example is None:
             return

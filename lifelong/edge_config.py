@@ -114,6 +114,9 @@ class EscalationSection(Section):
     # A frame whose score reaches this asks. None: every frame that counts as hard.
     threshold: Share | None = None
     deadline_seconds: Annotated[float, Field(gt=0)] = 2.0  # then the node's own answer stands
+    # The frame loop waits for the answer, at most until the deadline; otherwise it goes on at once
+    # and the answer comes as a second one for its frame.
+    wait: bool = False
     poll_seconds: Annotated[float, Field(gt=0)] = 0.1
     open_at_most: Positive = 4  # questions on their way; a further frame does not ask
 
