@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloud.drafts import KeptDrafts
+from cloud.escalations import Escalations
 from cloud.inbox import Inbox
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
@@ -27,6 +28,7 @@ from lifelong.records.label_map import LabelMap
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio
+    from cloud.preannotation.drafting import Drafter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,10 @@ def open_cloud(config: Config, node: str = "cloud") -> Cloud:
     )
 
 
-def make_service(cloud: Cloud) -> Service:
+def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     """The loop with its real ports."""
     section = cloud.config.label_studio
-    preannotator = make_preannotator(cloud)
+    preannotator = make_preannotator(cloud, drafter)
     ports = Ports(
         inbox=Inbox(cloud.storage, cloud.journal),
         selection=Queue(
@@ -139,12 +141,30 @@ def open_label_studio(config: Config) -> "LabelStudio":
     )
 
 
-def make_preannotator(cloud: Cloud) -> PreAnnotator:
-    """Masks and classes by the names that the configuration says."""
-    from cloud.preannotation.assembly import preannotator_from
+def make_drafter(cloud: Cloud) -> "Drafter":
+    """Masks and classes by the names that the configuration says; threads may share it."""
+    from cloud.preannotation.assembly import drafter_from
+    from cloud.preannotation.shared_drafter import SharedDrafter
 
-    real = preannotator_from(cloud.config.preannotation, cloud.storage, cloud.label_map)
-    return KeptDrafts(cloud.storage, real)
+    return SharedDrafter(drafter_from(cloud.config.preannotation, cloud.label_map))
+
+
+def make_preannotator(cloud: Cloud, drafter: "Drafter") -> PreAnnotator:
+    """Who drafts the hard examples of a round."""
+    from cloud.preannotation.preannotator import Preannotator
+
+    return KeptDrafts(cloud.storage, Preannotator(cloud.storage, drafter, cloud.label_map))
+
+
+def make_escalations(cloud: Cloud, drafter: "Drafter") -> Escalations:
+    """Who answers the questions of edge nodes."""
+    return Escalations(
+        cloud.storage,
+        drafter,
+        cloud.label_map,
+        cloud.journal,
+        poll_seconds=cloud.config.edges.poll_seconds,
+    )
 
 
 def webhook_secret(section: LabelStudioSection) -> str:

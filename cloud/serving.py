@@ -7,7 +7,14 @@ from typing import Any
 
 import uvicorn
 
-from cloud.assembly import Cloud, make_service, open_cloud, webhook_secret
+from cloud.assembly import (
+    Cloud,
+    make_drafter,
+    make_escalations,
+    make_service,
+    open_cloud,
+    webhook_secret,
+)
 from cloud.reports import rounds_overview
 from cloud.service import Service
 from cloud.web.app import make_app
@@ -24,7 +31,8 @@ def serve(config: Config) -> None:
         RoundError: the service had to stop (another one took the lease); the page stops too.
     """
     cloud = open_cloud(config)
-    service = make_service(cloud)
+    drafter = make_drafter(cloud)
+    service = make_service(cloud, drafter)
     app = make_app(
         overview=_overview(open_cloud(config)),
         trouble=lambda: service.last_error,
@@ -41,6 +49,10 @@ def serve(config: Config) -> None:
         target=_advance, args=(service, stop, server, ended), name="rounds", daemon=True
     )
     loop.start()
+    if config.edges.escalation:
+        # Daemon, and not waited for: its answers are whole or absent, and nodes do not need them.
+        questions = make_escalations(cloud, drafter)
+        threading.Thread(target=questions.run, args=(stop,), name="questions", daemon=True).start()
     server.run()  # returns on SIGTERM and Ctrl-C
     stop.set()
     service.wake()

@@ -1,4 +1,4 @@
-"""From the configuration's names to a drafter, and to the pre-annotator of the loop."""
+"""From the configuration's names to a drafter."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +11,10 @@ from cloud.preannotation.hub import from_here_or_hub
 from cloud.preannotation.mask_proposals import MaskProposer, proposer_from
 from cloud.preannotation.ontology import Ontology, ontology_of, read_ontology
 from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_from
-from cloud.preannotation.preannotator import Preannotator
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.semantic_labels import labeler_from
 from cloud.preannotation.text_prompts import text_prompt_drafter
 from lifelong.drafting_config import PreannotationSection
-from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
 
 # Calibrations of the shipped models, fitted by tools/calibrate_drafts.py and named after the two
@@ -34,13 +32,6 @@ def drafter_from(section: PreannotationSection, label_map: LabelMap) -> Drafter:
         LabelMapError: a model whose classes the label map does not have.
     """
     return from_here_or_hub(lambda: DRAFTERS[section.method](section, label_map))
-
-
-def preannotator_from(
-    section: PreannotationSection, storage: Storage, label_map: LabelMap
-) -> Preannotator:
-    """The pre-annotator of the loop; raises as `drafter_from` does."""
-    return Preannotator(storage, drafter_from(section, label_map), label_map)
 
 
 def ontology_from(section: PreannotationSection, label_map: LabelMap) -> Ontology:
