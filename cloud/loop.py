@@ -103,8 +103,8 @@ class Releases(Protocol):
     def current(self) -> Release | None:
         """The newest release."""
 
-    def publish(self, version_id: VersionId, round_number: RoundNumber, why: str) -> Release:
-        """Tell edges to run a version."""
+    def publish(self, version_id: VersionId, round_number: RoundNumber, why: str) -> Release | None:
+        """Begin to bring a version to the edges; None while an earlier one is on its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +156,10 @@ def advance(round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSec
             return round_.next(after, decision=decision)
         case RoundState.RELEASING:
             why = f"round {round_.number} accepted"
-            at.releases.publish(_of(round_.candidate), round_.number, why)
-            return round_.next(RoundState.RELEASED)
+            # RELEASED says that the fleet has begun to take it. How far it comes, and whether it
+            # is halted, is told by its roll-out: rounds do not wait days for that.
+            release = at.releases.publish(_of(round_.candidate), round_.number, why)
+            return round_.next(RoundState.RELEASED) if release else round_
         case RoundState.RELEASED | RoundState.REFUSED | RoundState.FAILED:
             return round_
 

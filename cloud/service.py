@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 0.2  # hints come in swarms: one look answers all of them
 _HINT_GAP_SECONDS = 1.0  # between two looks that hints ask for
+_FLEET_SECONDS = 5.0  # between two looks at a roll-out: a fleet of a thousand is a long listing
 
 
 class Service:
@@ -33,7 +35,10 @@ class Service:
         people_pause_s: float,
         journal: Journal,
         now: Callable[[], datetime],
+        roll_out: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Args: `roll_out` takes one step of the roll-out that is under way, if any."""
         self._ports = ports
         self._rounds = rounds
         self._lease = lease
@@ -41,6 +46,9 @@ class Service:
         self._people_pause_s = people_pause_s  # between two looks while people are at work
         self._journal = journal
         self._now = now
+        self._roll_out = roll_out
+        self._clock = clock
+        self._next_roll_out = clock()
         self._hint = threading.Event()
         self._hinted = False  # the last look was asked for
         self.last_error = ""
@@ -100,6 +108,7 @@ class Service:
         try:
             if not self._lease.hold():
                 return self._rules.step_seconds
+            self._step_roll_out()
             moved = self.step()
             self.last_error = ""
             return 0.0 if moved else self._pause()
@@ -115,6 +124,16 @@ class Service:
             logger.exception("round step failed, will try again")
             self.last_error = repr(error)
         return max(self._rules.step_seconds, 1.0)
+
+    def _step_roll_out(self) -> None:
+        """One look at the fleet, when it is time; what fails there must not hold up a round."""
+        if self._clock() < self._next_roll_out:
+            return
+        self._next_roll_out = self._clock() + _FLEET_SECONDS
+        try:
+            self._roll_out()
+        except LifelongError as error:
+            logger.warning("the roll-out waits, will try again: %s", error)
 
     def _pause(self) -> float:
         """People take hours: asking Label Studio every second would only keep it busy."""
