@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -26,7 +27,20 @@ from lifelong.errors import (
 )
 from lifelong.records.ids import sha256_hex
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 _KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\\x00-\x1f]+(?:/[^/\\\x00-\x1f]+)*\Z")
+# For a link that is dead without saying so. The second bounds one request, the largest as well; an
+# upload has parts, so that each fits in over a slow line.
+_TIMEOUTS: "ClientConfig" = {
+    "connect_timeout": timedelta(seconds=10),
+    "timeout": timedelta(seconds=120),
+    "read_timeout": timedelta(seconds=30),  # without a byte
+}
+# Our own retry (`lifelong/links/retry.py`) decides; two quick tries bridge a hiccup.
+_RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=180)}
+
 _DEBUG_TAIL = re.compile(r"\s*Debug source:.*", re.DOTALL)
 
 
@@ -54,7 +68,7 @@ class Storage:
     def put(self, key: str, data: bytes) -> None:
         """Write an object whole, replacing what was there."""
         with _translated(self.url, key):
-            obstore.put(self._store, checked_key(key), data)
+            _put(self._store, checked_key(key), data, "overwrite")
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Write an object whole if there is none under `key`.
@@ -63,7 +77,7 @@ class Storage:
             ObjectExistsError: there is one already; it is left as it is.
         """
         with _translated(self.url, key):
-            obstore.put(self._store, checked_key(key), data, mode="create")
+            _put(self._store, checked_key(key), data, "create")
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """Read an object whole, and check it when `sha256` (64 hex digits) is given.
@@ -155,15 +169,31 @@ def open_storage(url: str) -> Storage:
         if scheme == "s3":
             return Storage(_s3(url), url)
         if scheme in {"gs", "az"}:
-            return Storage(from_url(url), url)
+            return Storage(from_url(url, client_options=_TIMEOUTS, retry_config=_RETRIES), url)
         if scheme in {"", "file"} or len(scheme) == 1:  # one letter: a Windows drive
             folder = Path(url2pathname(urlsplit(url).path) if scheme == "file" else url).absolute()
-            return Storage(LocalStore(prefix=folder, mkdir=True), folder.as_uri())
+            # A folder without files goes: a listing would walk through all that ever were.
+            store = LocalStore(prefix=folder, mkdir=True, automatic_cleanup=True)
+            return Storage(store, folder.as_uri())
     except (BaseError, ValueError, OSError) as error:
         raise ConfigError(f"storage {url!r}: {_first_line(error)}") from error
     raise ConfigError(
         f"storage {url!r}: use a folder, file://, s3://bucket/prefix, gs://, az:// or memory://"
     )
+
+
+def _put(
+    store: ObjectStore, key: str, data: bytes, mode: Literal["create", "overwrite"], tries: int = 5
+) -> None:
+    for left in range(tries - 1, -1, -1):
+        try:
+            obstore.put(store, key, data, mode=mode)
+            return
+        except BaseError as error:
+            # On a local folder: somebody has removed a last file, and with it the folder that
+            # this put had just made.
+            if left == 0 or "Unable to create dir" not in str(error):
+                raise
 
 
 def checked_key(key: str) -> str:
@@ -198,9 +228,11 @@ def _s3(url: str) -> S3Store:
         parts.netloc,
         prefix=prefix,
         config=options,  # type: ignore[arg-type]
-        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
-        # Our own retry (`lifelong/links/retry.py`) decides; two quick tries bridge a hiccup.
-        retry_config={"max_retries": 2},
+        client_options={
+            **_TIMEOUTS,
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+        },
+        retry_config=_RETRIES,
     )
 
 

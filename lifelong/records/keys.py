@@ -8,14 +8,34 @@ IMAGE, MASK, RECORD = "image.jpg", "mask.png", "example.json"
 CURRENT_RELEASE = "releases/current.json"  # what every node is to run
 STAGED_RELEASE = "releases/staged.json"  # what a share of the nodes is to run before the others
 KEY_RING = "keys/ring.json"  # the public keys that sign releases, signed itself
+CHUNKS = "chunks"  # pieces of bundles
 ROLLOUTS = "rollouts"  # one object a staged release: how far it has come, and why not farther
 EDGES = "edges"  # one folder a node: health.json by the node, budget.json by the cloud
 ESCALATIONS = "escalations"  # one folder a node and question
+RECEIPTS = "receipts"  # one folder a node: what the inbox did with its deliveries
+EXAMPLES = "examples"  # the records of what was admitted
+ADMISSIONS = "admissions"  # numbered objects: which examples were admitted, in order
+REFUSED = "refused"  # deliveries that did not verify
 
 
 def delivery(edge_id: EdgeId, sample_id: SampleId) -> str:
     """The folder of one delivery of an edge."""
     return f"{INBOX}/{edge_id}/{sample_id}"
+
+
+def part_key(folder: str, sha256: str) -> str:
+    """A part of a file of the delivery in `folder`, under the SHA-256 of its bytes."""
+    return f"{folder}/parts/{sha256}"
+
+
+def receipt_key(edge_id: EdgeId, sample_id: SampleId) -> str:
+    """What the inbox did with a delivery."""
+    return f"{RECEIPTS}/{edge_id}/{sample_id}.json"
+
+
+def example_record_key(sample_id: SampleId) -> str:
+    """The record of an admitted example."""
+    return f"{EXAMPLES}/{sample_id}.json"
 
 
 def health_key(edge_id: EdgeId) -> str:
@@ -51,6 +71,21 @@ def unsure_key(round_number: RoundNumber, sample_id: SampleId) -> str:
 def bundle_key(version_id: VersionId) -> str:
     """A version's bundle."""
     return f"models/{version_id}.bundle"
+
+
+def chunk_list_key(version_id: VersionId) -> str:
+    """Of which chunks a version's bundle consists."""
+    return f"models/{version_id}.chunks.json"
+
+
+def chunk_key(sha256: str) -> str:
+    """A chunk of bundles, named by its content."""
+    return f"{CHUNKS}/{sha256}"
+
+
+def key_ring_key(serial: int) -> str:
+    """One ring of the chain, for nodes that missed some."""
+    return f"keys/rings/{serial:06d}.json"
 
 
 def weights_key(version_id: VersionId) -> str:

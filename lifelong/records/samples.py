@@ -42,6 +42,9 @@ class HardExample:
     priority: float = 0.0  # what leaves first when not everything may: hardness x novelty
     scene_hash: str = ""  # perceptual hash of the picture, 16 hex digits
     embedding: tuple[float, ...] = ()  # the model's own, whitened; () when it brings none
+    # Files of a delivery that came in parts, by name: the SHA-256 of each part, in order.
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wants_receipt: bool = False  # the node keeps its copy until the inbox says what it did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
