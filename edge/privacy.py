@@ -78,6 +78,10 @@ class Privacy:
     def filtered(self, frame: Frame, prediction: Prediction, verdict: Verdict) -> Filtered | None:
         """As `applied`, with the box that was cut out and the pixels that were blurred."""
         section = self._section
+        if section.drop_novel_from is not None:
+            novelty = prediction.novelty
+            if novelty is None or not novelty < section.drop_novel_from:
+                return None
         if self._drop and self._seen(prediction, self._drop).mean() > section.drop_share:
             return None
         height, width = prediction.mask.shape

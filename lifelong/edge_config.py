@@ -102,7 +102,10 @@ class PrivacySection(Section):
     margin_px: Count = 8  # blurred around such pixels too: borders are where masks err
     # A pixel counts as such a class's also where another class won, when the model gives it this
     # probability: people are missed where the model is unsure. 1: only where it won.
-    from_probability: Annotated[float, Field(gt=0, le=1)] = 0.2
+    from_probability: Annotated[float, Field(gt=0, le=1)] = 0.1
+    # A frame whose novelty (0 .. 1) reaches this is not kept, nor one whose novelty the model
+    # cannot tell: in a condition it was not trained for, a model misses most people. None: kept.
+    drop_novel_from: Share | None = None
     crop: Literal["none", "doubtful"] = "none"  # keep only the box around the doubtful regions
     attributes: tuple[str, ...] | None = None  # the only ones that leave; None: all
 

@@ -171,6 +171,16 @@ def test_edge_10_a_frame_that_shows_a_class_is_not_kept(share, drop_share, kept)
     assert (result is not None) == kept
 
 
+@pytest.mark.parametrize(
+    ("novelty", "kept"), [(0.3, True), (0.5, False), (0.9, False), (float("nan"), False)]
+)
+def test_edge_10_a_frame_too_novel_for_the_filter_to_be_trusted_is_not_kept(novelty, kept):
+    prediction = replace(a_prediction(), novelty=novelty)
+    assert (applied(a_frame(), prediction, drop_novel_from=0.5) is not None) == kept
+    assert applied(a_frame(), prediction) is not None
+    assert applied(a_frame(), a_prediction(), drop_novel_from=0.5) is None, "nobody can tell"
+
+
 def test_edge_10_only_the_doubtful_box_is_kept_of_picture_and_mask_alike():
     entropy = np.full((96, 128), 0.05, dtype=np.float32)
     entropy[30:60, 64:100] = 0.9
