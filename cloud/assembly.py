@@ -5,15 +5,20 @@ needs them: `cornerloop rounds` must answer at once.
 """
 
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloud.drafts import KeptDrafts
+from cloud.edges import Edges
 from cloud.escalations import Escalations
+from cloud.fleet_overview import fleet_overview
 from cloud.inbox import Inbox
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
 from cloud.releases import Releases
+from cloud.rollout import Rollouts
 from cloud.rounds import Rounds
 from cloud.selection import Queue
 from cloud.service import Service
@@ -63,6 +68,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     """The loop with its real ports."""
     section = cloud.config.label_studio
     preannotator = make_preannotator(cloud, drafter)
+    rollouts = make_rollouts(cloud)
     ports = Ports(
         inbox=Inbox(cloud.storage, cloud.journal),
         selection=Queue(
@@ -75,7 +81,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         preannotator=preannotator,
         annotators=make_annotators(cloud, preannotator),
         job=TrainingJob(cloud.storage, cloud.kb, cloud.config.job, cloud.journal),
-        releases=cloud.releases,
+        releases=rollouts,
     )
     rules = cloud.config.rounds
     return Service(
@@ -86,7 +92,33 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         people_pause_s=section.poll_seconds,
         journal=cloud.journal,
         now=utc_now,
+        roll_out=rollouts.step,
     )
+
+
+def make_rollouts(cloud: Cloud) -> Rollouts:
+    """How accepted models come to the fleet; only the holder of the lease may step it."""
+    return Rollouts(
+        storage=cloud.storage,
+        releases=cloud.releases,
+        edges=Edges(cloud.storage, utc_now),
+        section=cloud.config.releases,
+        journal=cloud.journal,
+        now=utc_now,
+    )
+
+
+def make_fleet_view(cloud: Cloud) -> Callable[[], dict[str, Any]]:
+    """How the fleet stands at each call; what was read once is read again only when it changed."""
+    edges, rollouts = Edges(cloud.storage, utc_now), make_rollouts(cloud)
+    lock = threading.Lock()  # requests of the page come in threads of their own
+
+    def look() -> dict[str, Any]:
+        with lock:
+            section = cloud.config.releases
+            return fleet_overview(cloud.storage, edges, rollouts, section, utc_now())
+
+    return look
 
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from cloud.convert_cli import convert_app
+from cloud.edges_cli import edges, rollout_app
 from cloud.export_cli import export_app
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
@@ -36,8 +37,10 @@ app.add_typer(models_app, name="models")
 app.add_typer(export_app, name="export")
 app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
+app.add_typer(rollout_app, name="rollout")
 app.command()(preannotate)
 app.command()(push)
+app.command()(edges)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[

@@ -5,20 +5,19 @@ arrival: by the store's clock when it is seen for the first time, by the cloud's
 The device's clock judges nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from lifelong.errors import LifelongError, ObjectNotFoundError
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.storage import Entry, Storage
 from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId
-from lifelong.records.keys import CURRENT_RELEASE, EDGES, STAGED_RELEASE
+from lifelong.records.keys import EDGES
 from lifelong.records.model_versions import Release
-from lifelong.records.wire import from_json, to_plain
+from lifelong.records.wire import from_json
 from lifelong.staging import release_for
 
 FAILED_FRAMES = 0.01  # share of the last frames that no model answered, from which on it alarms
@@ -105,7 +104,7 @@ def _wrong_with(health: EdgeHealth, edge: EdgeId, before: SeenEdge | None) -> st
     if health.edge_id != edge:
         return f"it was written by {health.edge_id}"
     old = before.health if before else None
-    if old is not None and health.report <= old.report:
+    if old is not None and health.report <= old.report and health != old:
         return (
             f"report {health.report} came after {old.report}: a second node has this id, "
             "or the node's state was wiped"
@@ -162,22 +161,6 @@ def standing_of(
     return Standing(seen=seen, state=state, reasons=(*reasons, *alarms), wanted=wanted, age_s=age_s)
 
 
-def standings(
-    edges: Edges, storage: Storage, section: ReleasesSection, now: datetime
-) -> list[Standing]:
-    """How every node stands at this moment."""
-    current, staged = pointer(storage, CURRENT_RELEASE), pointer(storage, STAGED_RELEASE)
-    return [standing_of(seen, current, staged, section, now) for seen in edges.look()]
-
-
-def pointer(storage: Storage, key: str) -> Release | None:
-    """A release that nodes are pointed at; None when there is none."""
-    try:
-        return from_json(Release, storage.get(key), key)
-    except ObjectNotFoundError:
-        return None
-
-
 def told_age(seconds: float) -> str:
     """A time span for people.
 
@@ -187,24 +170,3 @@ def told_age(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-
-
-def edge_summary(standing: Standing) -> dict[str, Any]:
-    """A node as JSON-ready values, as `cornerloop edges --json` prints it."""
-    health = standing.seen.health
-    return {
-        "edge": standing.seen.edge_id,
-        "state": str(standing.state),
-        "reasons": list(standing.reasons),
-        "age_seconds": round(standing.age_s, 1),
-        "wanted": standing.wanted.version_id if standing.wanted else None,
-        "health": to_plain(health) if health else None,
-    }
-
-
-def fleet_summary(found: Sequence[Standing]) -> dict[str, Any]:
-    """All nodes, and how many stand how."""
-    return {
-        "counts": {str(state): sum(s.state is state for s in found) for state in EdgeState},
-        "edges": [edge_summary(standing) for standing in found],
-    }

@@ -11,6 +11,7 @@ from cloud.assembly import (
     Cloud,
     make_drafter,
     make_escalations,
+    make_fleet_view,
     make_service,
     open_cloud,
     webhook_secret,
@@ -39,6 +40,7 @@ def serve(config: Config) -> None:
         title=config.label_studio.project,
         hint=service.wake,
         secret=webhook_secret(config.label_studio),
+        fleet=make_fleet_view(open_cloud(config)),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")

@@ -1,4 +1,4 @@
-"""A fleet without processes: nodes that poll, "run" and report on a virtual clock, and some fail."""
+"""A fleet without processes: nodes poll, "run" and report on a virtual clock; some fail."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace

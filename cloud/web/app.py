@@ -1,4 +1,4 @@
-"""`cornerloop serve` over HTTP: rounds, health, and hints from Label Studio.
+"""`cornerloop serve` over HTTP: rounds, edge nodes, health, and hints from Label Studio.
 
 It only reads; it never advances a round. A hint sets an event and is answered at once: Label
 Studio waits for the answer while a person waits for Label Studio.
@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader
 
 from annotation.webhooks import HINT_PATH, SECRET_HEADER
+from cloud.web.fleet import add_fleet
 
 _MAX_BODY = 64 * 1024  # bytes; Label Studio is asked to send the name of the action only
 
@@ -24,6 +25,7 @@ def make_app(
     *,
     hint: Callable[[], None],
     secret: str,
+    fleet: Callable[[], dict[str, Any]] | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -32,6 +34,7 @@ def make_app(
         trouble: why the loop does not move at present, in words; empty when it does.
         hint: called when Label Studio says that something happened; must return at once.
         secret: what its hints must carry; empty: hints are not taken, the address is unknown.
+        fleet: what `cornerloop edges --json` prints; None: there is no page of edge nodes.
     """
     # No interactive API page: it would load its scripts from a foreign host.
     app = FastAPI(title="Cornerloop", docs_url=None, redoc_url=None)
@@ -55,7 +58,12 @@ def make_app(
 
     @app.get("/", response_class=HTMLResponse)
     def rounds_page() -> str:
-        return page.render(title=title, trouble=trouble(), **overview())
+        return page.render(
+            title=title, trouble=trouble(), has_fleet=fleet is not None, **overview()
+        )
+
+    if fleet is not None:
+        add_fleet(app, fleet, overview, title)
 
     if secret:
 

@@ -185,7 +185,7 @@ def test_k8s_05_some_bad_nodes_are_nobodys_regression_and_more_are(tmp_path):
     site = Site(tmp_path, 200)
     drawn = first_stage(site)
     drawn[0].new = lambda health: None
-    assert 1 <= STAGES.max_failed_share * len(drawn)
+    assert STAGES.max_failed_share * len(drawn) >= 1
     site.offer()
     site.turns(8)
     assert site.newest().stage == 1
