@@ -85,6 +85,10 @@ def _begin(
     work_dir = cloud.config.journal_path.parent / "training"
     learner = Learner(cloud.storage, cloud.label_map, cloud.config.training, work_dir)
     candidate = make(learner, samples)
+    for reason in candidate.reduction.reasons:
+        cloud.journal.event(
+            "precision.unchanged", version_id=candidate.version.version_id, reason=reason
+        )
     publish_candidate(cloud.storage, candidate)
     cloud.kb.add([candidate.version], why="first model")
     cloud.releases.publish(candidate.version.version_id, FIRST, "first model")

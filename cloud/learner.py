@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.packing import measured_among, packed
+from cloud.precision import FP32, Reduction, reduced
 from lifelong.config import TrainingSection
 from lifelong.errors import (
     LabelMapError,
@@ -15,6 +16,7 @@ from lifelong.errors import (
     ObjectNotFoundError,
     TrainingError,
 )
+from lifelong.evaluation import Examined
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
@@ -22,7 +24,7 @@ from lifelong.records.ids import RoundNumber, SampleId, VersionId, sha256_hex
 from lifelong.records.keys import bundle_key, weights_key
 from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import ModelVersion
-from lifelong.records.pixels import image_from_bytes
+from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import Sample
 from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
@@ -43,6 +45,7 @@ class Candidate:
     bundle: ModelBundle
     version: ModelVersion
     weights: bytes  # safetensors, what the next round starts from
+    reduction: Reduction  # whether it computes with fewer bits, as `training.precision` wishes
 
 
 class Learner:
@@ -93,6 +96,8 @@ class Learner:
         return self._packed(
             weights,
             measured or samples,
+            # Exemplars calibrate fewer bits; pictures held back say what they cost.
+            calibration=_without([*kept, *new], aside) if measured else (),
             parent=incumbent.version_id if incumbent is not None else None,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in new),
@@ -114,6 +119,7 @@ class Learner:
         return self._packed(
             weights_from_bytes(weights, "given weights"),
             samples,
+            calibration=(),
             parent=None,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in samples),
@@ -164,6 +170,7 @@ class Learner:
         weights: Weights,
         pictures: Sequence[Sample],
         *,
+        calibration: Sequence[Sample],
         parent: VersionId | None,
         round_number: RoundNumber,
         trained_on: tuple[SampleId, ...],
@@ -180,7 +187,13 @@ class Learner:
             strategy=self.section.strategy,
         )
         images = [self._image(sample) for sample in measured_among(pictures)]
-        bundle = packed(weights, manifest, images)
+        reductions: list[Reduction] = []
+
+        def reduce(bundle: ModelBundle) -> ModelBundle:
+            reductions.append(self._reduced(bundle, pictures, calibration))
+            return reductions[-1].bundle
+
+        bundle = packed(weights, manifest, images, reduce)
         version = ModelVersion(
             version_id=bundle.version_id,
             parent=parent,
@@ -196,7 +209,32 @@ class Learner:
             seed=self.section.seed,
             settings={k: str(v) for k, v in self.section.model_dump(mode="json").items()},
         )
-        return Candidate(bundle=bundle, version=version, weights=data)
+        return Candidate(bundle=bundle, version=version, weights=data, reduction=reductions[-1])
+
+    def _reduced(
+        self, bundle: ModelBundle, pictures: Sequence[Sample], calibration: Sequence[Sample]
+    ) -> Reduction:
+        """As `training.precision` wishes; `pictures` examine, and calibrate when nothing else does.
+
+        Every second one by id then does the one, the others the other.
+        """
+        section = self.section
+        if section.precision == FP32:  # no picture need be read
+            return Reduction(bundle=bundle, wanted=FP32, loss=None, reasons=())
+        ranked = sorted(pictures, key=lambda sample: sample.sample_id)
+        if not calibration:
+            calibration, ranked = ranked[::2], ranked[1::2]
+        return reduced(
+            bundle,
+            section.precision,
+            calibration=[self._image(sample) for sample in measured_among(calibration)],
+            examination=[self._examined(sample) for sample in measured_among(ranked)],
+            max_loss=section.max_precision_loss,
+        )
+
+    def _examined(self, sample: Sample) -> Examined:
+        data = self.storage.get(sample.mask_key, sha256=sample.mask_sha256)
+        return self._image(sample), mask_from_png(data, sample.mask_key)
 
     def _image(self, sample: Sample) -> NDArray[np.uint8]:
         data = self.storage.get(sample.image_key, sha256=sample.image_sha256)

@@ -116,6 +116,35 @@ def check_models(
         raise typer.Exit(1)
 
 
+@models_app.command("reduce")
+def reduce_model(
+    bundle: Annotated[Path, typer.Argument(help="A bundle file that computes in fp32.")],
+    precision: Annotated[str, typer.Option("--precision", help="int8 or fp16.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="Folder with images and train_ids, of what it is used for."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Where the reduced bundle goes.")],
+    max_loss: Annotated[
+        float, typer.Option("--max-loss", help="Of mIoU, 0.01 = one point; more: no file.")
+    ] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Make a bundle compute with fewer bits, and say what that costs.
+
+    Every second picture of the folder calibrates, the others tell the loss.
+    """
+    from cloud.bundle_reduction import reduce_file
+
+    told = reduce_file(bundle, precision, data, out, max_loss=max_loss)
+    if as_json:
+        typer.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(f"{name}: {value}" for name, value in told.items()))
+    if told["refused"]:
+        raise typer.Exit(1)
+
+
 class _Bars:
     """One progress bar a file."""
 

@@ -1,6 +1,6 @@
 """Trained weights to a bundle: exported, proven, and told how unsure is usual for this model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -24,13 +24,17 @@ T = TypeVar("T")
 
 
 def packed(
-    weights: Weights, manifest: BundleManifest, images: Sequence[NDArray[np.uint8]]
+    weights: Weights,
+    manifest: BundleManifest,
+    images: Sequence[NDArray[np.uint8]],
+    reduce: Callable[[ModelBundle], ModelBundle] | None = None,
 ) -> ModelBundle:
     """A bundle whose manifest is `manifest` with the model's own score quantiles.
 
     Args:
         images: (H, W, 3) uint8 RGB each, of what the model was trained for; best ones that it
             was not trained on.
+        reduce: answers the proven bundle with one of fewer bits, or with the same.
 
     Raises:
         ModelLoadError: the weights are those of another network.
@@ -40,8 +44,10 @@ def packed(
     load_weights(network, weights, "trained weights")
     bundle = make_bundle(manifest, onnx_from_network(network, manifest.preprocessing))
     prove_equal(bundle, network, list(images[:_PROVEN_ON]))
+    if reduce is not None:
+        bundle = reduce(bundle)  # before anything is measured: it is this one that answers
     quantiles = score_quantiles(bundle, images)
-    return make_bundle(replace(manifest, score_quantiles=quantiles), bundle.onnx)
+    return make_bundle(replace(bundle.manifest, score_quantiles=quantiles), bundle.onnx)
 
 
 def score_quantiles(

@@ -97,6 +97,9 @@ def _candidate(
         version_id=candidate.version.version_id,
         new=len(new),
         replayed=len(candidate.version.replayed),
+        precision=candidate.bundle.manifest.precision,
+        precision_loss=candidate.bundle.manifest.precision_loss,
+        precision_notes=list(candidate.reduction.reasons),
         seconds=round(time.monotonic() - started, 2),
     )
     return candidate.bundle

@@ -153,7 +153,7 @@ def _leaders(
 
 def _lines(rows: int, height: int) -> _Lines:
     """Pillow's `precompute_coeffs` for the bilinear filter and an enlargement."""
-    centres = (np.arange(height) + 0.5) * (rows / height)
+    centres = (np.arange(height, dtype=np.float64) + 0.5) * np.float64(rows / height)
     # As C does: cut towards zero, then within the picture.
     first = np.maximum((centres - 1.0 + 0.5).astype(np.intp), 0)
     last = np.minimum((centres + 1.0 + 0.5).astype(np.intp), rows) - 1

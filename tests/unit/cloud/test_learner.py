@@ -111,3 +111,30 @@ def test_an_incumbent_that_cannot_be_continued_is_refused(first, tmp_path):
     with pytest.raises(TrainingError, match="not in storage"):
         stored(elsewhere, range(4), "day")
         train(a_learner(elsewhere, tmp_path))
+
+
+@pytest.mark.parametrize(("max_loss", "shipped"), [(1.0, "int8"), (-1.0, "fp32")])
+def test_lll_12_a_candidate_is_reduced_only_when_it_loses_little(
+    first, tmp_path, max_loss, shipped
+):
+    storage, samples, full = first
+    learner = a_learner(storage, tmp_path, precision="int8", max_precision_loss=max_loss)
+    candidate = learner.package(full.weights, samples, round_number=RoundNumber(0))
+    manifest = candidate.bundle.manifest
+    assert manifest.precision == shipped
+    assert bool(candidate.reduction.reasons) == (shipped == "fp32")
+    assert candidate.reduction.loss.pictures == 2, "two calibrate, the other two examine"
+    assert candidate.version.version_id == candidate.bundle.version_id
+    assert "entropy" in manifest.score_quantiles
+    assert (len(candidate.bundle.onnx) < len(full.bundle.onnx)) == (shipped == "int8")
+
+
+def test_lll_12_exemplars_calibrate_and_pictures_held_back_examine(first, tmp_path):
+    storage, old, incumbent = first
+    new = stored(storage, range(40, 120), "fog")
+    learner = a_learner(storage, tmp_path, precision="int8", max_precision_loss=1.0)
+    candidate = learner.train(
+        new=new, memory=old, incumbent=incumbent.bundle, round_number=RoundNumber(1)
+    )
+    assert candidate.bundle.manifest.precision == "int8"
+    assert candidate.reduction.loss.pictures == 9, "every tenth of 80 and of 4"
