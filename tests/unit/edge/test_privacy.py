@@ -150,9 +150,9 @@ def test_edge_10_two_unlikely_classes_count_together_and_no_number_counts_as_lik
         watched={c: np.full((6, 8), 0.15, np.float32) for c in (CAR, PERSON)},
     )
     frame = a_frame(image=noise(0, HEIGHT, WIDTH))
-    one, _ = applied(frame, prediction, blur=("person",))
+    one, _ = applied(frame, prediction, blur=("person",), from_probability=0.2)
     assert np.array_equal(one.image, frame.image)
-    both, _ = applied(frame, prediction, blur=("person", "car"))
+    both, _ = applied(frame, prediction, blur=("person", "car"), from_probability=0.2)
     assert (both.image != frame.image).any(axis=2).mean() > 0.99
     nan = replace(prediction, watched={PERSON: np.full((6, 8), np.nan, np.float32)})
     doubt, _ = applied(frame, nan, blur=("person",))
