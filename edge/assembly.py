@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from edge.errands import Errand
 from edge.escalation import Escalation
 from edge.frame_sources import FolderFrames
 from edge.health import Health
-from edge.model_slot import Load, ModelSlot
+from edge.health_report import HealthReports, Reporter
+from edge.loaded_models import Load, Trial
+from edge.machine import look_at
+from edge.model_slot import ModelSlot
+from edge.model_trial import ModelTrial
 from edge.model_updates import ModelUpdates
 from edge.node import EdgeNode, FrameSource, Judge
 from edge.outbox import Outbox
 from edge.privacy import Privacy
+from edge.probation import Guards
 from edge.seen_frames import SeenFrames
 from edge.stop import Stop
+from edge.systemd import SystemdNotices
+from edge.trust import open_trust
 from edge.uploader import Uploader
 from edge.video_sources import CameraFrames, VideoFrames
 from lifelong.config import Config, load_label_map
@@ -61,7 +69,15 @@ def build_node(
     privacy = Privacy(edge.privacy, label_map)
     answers = None if edge.answers is None else Answers(edge.answers, label_map)
     outbox = Outbox(edge.outbox, journal)
-    updates = ModelUpdates(store, state / "models", label_map.digest, journal)
+    updates = ModelUpdates(
+        store,
+        state / "models",
+        label_map.digest,
+        journal,
+        trust=open_trust(edge.updates, state, journal),
+        edge_id=edge_id(edge.id),
+    )
+    health = Health(state / "health.json")
     return EdgeNode(
         source=_source(edge, journal, stop, replay=replay),
         slot=ModelSlot(
@@ -71,6 +87,14 @@ def build_node(
             Errand("model updates", inline=inline),
             poll_seconds=edge.release_poll_seconds,
             canary_frames=edge.canary_frames,
+            proven_after=edge.updates.proven_after,
+            guards=Guards(
+                max_slowdown=edge.updates.max_slowdown,
+                min_confidence_share=edge.updates.min_confidence_share,
+            ),
+            forgiven_deaths=edge.updates.forgiven_deaths,
+            keep_previous=edge.hard_examples.policy == "disagreement",
+            trial=model_trial(edge),
         ),
         judge=_judge(edge, label_map),
         seed=edge.hard_examples.seed,
@@ -80,7 +104,9 @@ def build_node(
         outbox=outbox,
         uploader=Uploader(outbox, store, journal, Errand("uploads", inline=inline)),
         journal=journal,
-        health=Health(state / "health.json"),
+        health=health,
+        reports=_reports(edge, label_map, store, health, Errand("health", inline=inline)),
+        systemd=SystemdNotices(),
         stop=stop,
     )
 
@@ -107,6 +133,19 @@ def loader(edge: EdgeSection, *, watched: tuple[int, ...] = ()) -> Load:
         return OnnxSegmenter(bundle, threads=edge.threads, watched=watched)
 
     return load
+
+
+def model_trial(edge: EdgeSection) -> Trial | None:
+    """How this node tries a foreign model first; None when it is told not to."""
+    if not edge.updates.trial:
+        return None
+    return ModelTrial(
+        folder=edge.state_path / "models",
+        seconds=edge.updates.trial_seconds,
+        max_mib=edge.updates.trial_max_mib,
+        threads=edge.threads,
+        providers=edge.providers,
+    )
 
 
 def lock_state(folder: Path) -> None:
@@ -147,6 +186,26 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
     if isinstance(source, CameraSource):
         return CameraFrames(source, journal=journal, wait=stop.wait, **common)
     return VideoFrames(source, again=replay, **common)
+
+
+def _reports(
+    edge: EdgeSection, label_map: LabelMap, storage: Storage, health: Health, errand: Errand
+) -> HealthReports:
+    reporter = Reporter(
+        edge_id=edge_id(edge.id),
+        label_map_digest=label_map.digest,
+        software=version("cornerloop"),
+        report_seconds=edge.health.report_seconds,
+    )
+    outbox, state = edge.outbox.path, edge.state_path
+    return HealthReports(
+        reporter,
+        storage,
+        health,
+        errand,
+        state / "reports",
+        machine=lambda: look_at(outbox, state),
+    )
 
 
 def _escalation(

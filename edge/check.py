@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.assembly import edge_section, loader
-from edge.model_slot import warm_up
-from edge.model_updates import fetched
+from edge.loaded_models import warm_up
+from edge.model_updates import verified_bundle
+from edge.trust import Trust, active_keys, open_trust
 from lifelong.config import Config, load_label_map
 from lifelong.edge_config import FolderSource, VideoSource
 from lifelong.errors import LifelongError
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.keys import CURRENT_RELEASE
-from lifelong.records.model_versions import Release
-from lifelong.records.wire import from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +20,7 @@ class Finding:
     """One thing that was looked at."""
 
     is_good: bool
-    subject: str  # config, source, storage, model, segmentation
+    subject: str  # config, keys, source, storage, model, segmentation
     text: str
 
 
@@ -34,6 +33,13 @@ def findings(config: Config) -> Iterator[Finding]:
         yield _good("config", f"node {edge.id}, {len(label_map)} classes ({label_map.digest})")
     except LifelongError as error:
         yield _bad("config", error)
+        return
+    try:
+        held = open_trust(edge.updates, edge.state_path)
+        trust = Trust(held.ring, accepts_unsigned=held.accepts_unsigned)  # keeps nothing
+        yield _good("keys", _trusted(trust))
+    except LifelongError as error:
+        yield _bad("keys", error)
         return
     if isinstance(edge.source, FolderSource | VideoSource) and not edge.source.path.exists():
         yield _bad("source", f"{edge.source.path} does not exist; create it or correct edge.source")
@@ -50,9 +56,13 @@ def findings(config: Config) -> Iterator[Finding]:
         yield _bad("model", "none is released yet; `run` will wait for one")
         return
     try:
-        release = from_json(Release, pointer, CURRENT_RELEASE)
-        bundle = fetched(storage, release, label_map.digest)
-        yield _good("model", f"version {bundle.version_id}, {len(bundle.onnx) / 2**20:.1f} MiB")
+        trust.refresh(storage)
+        release = trust.release(pointer, CURRENT_RELEASE)
+        data = storage.get(release.bundle_key, sha256=release.sha256)
+        bundle = verified_bundle(data, release, label_map.digest)
+        signer = f"signed by {release.key_id}" if release.signature else "not signed"
+        size = len(bundle.onnx) / 2**20
+        yield _good("model", f"version {bundle.version_id}, {size:.1f} MiB, {signer}")
         yield _segmentation(bundle, config)
     except LifelongError as error:
         yield _bad("model", error)
@@ -65,6 +75,15 @@ def _segmentation(bundle: ModelBundle, config: Config) -> Finding:
         return _bad("segmentation", error)
     how = bundle.manifest.preprocessing
     return _good("segmentation", f"a grey {how.width}x{how.height} image was answered")
+
+
+def _trusted(trust: Trust) -> str:
+    unsigned = "unsigned models are accepted" if trust.accepts_unsigned else "all must be signed"
+    if trust.ring is None:
+        return f"no key is trusted, {unsigned}"
+    return (
+        f"ring {trust.serial}: {', '.join(active_keys(trust.ring)) or 'no active key'}; {unsigned}"
+    )
 
 
 def _good(subject: str, text: str) -> Finding:

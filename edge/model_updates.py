@@ -1,203 +1,326 @@
-"""Model updates: watch the release pointer, fetch and verify a bundle, keep it on this node's disk.
+"""Model updates: watch what is released, believe only what is signed, fetch and verify a bundle.
 
-On the disk, under the node's state: `models/{version_id}.bundle` for the running and the previous
-model, `models/installed.json` saying which is which, `models/refused.json` listing releases that
-this node will not fetch again. A release is named by the SHA-256 of the pointer's bytes, so that
-releasing the same version anew gives it a new chance.
+On the disk, under the node's state: `models/` with the running and the previous model
+(`edge/kept_models.py`), what was refused (`edge/refusals.py`), and chunks of a fetch under way
+(`edge/bundle_fetch.py`). A release is named by the SHA-256 of its bytes, so that releasing the
+same version anew gives it a new chance.
 """
 
-import json
 import logging
-from dataclasses import dataclass
+import threading
+from dataclasses import replace
 from pathlib import Path
 
-from lifelong.errors import LabelMapError, LifelongError, ObjectNotFoundError, RecordError
-from lifelong.links.durable_files import write_whole
+from edge.bundle_fetch import BundleFetch
+from edge.kept_models import Kept, KeptModels, Offer
+from edge.probation import ProbationMark
+from edge.refusals import Refusal, Refusals
+from edge.trust import Trust
+from lifelong.errors import (
+    ChecksumError,
+    CorruptRecordError,
+    LabelMapError,
+    ModelError,
+    ObjectNotFoundError,
+    OlderModelError,
+    OtherVersionError,
+    RecordError,
+    ReplayedReleaseError,
+    RevokedKeyError,
+    SignatureError,
+    StorageError,
+    UnsignedError,
+)
 from lifelong.links.journal import Journal
-from lifelong.links.storage import Storage
+from lifelong.links.storage import Storage, checked_key
 from lifelong.model_bundle import ModelBundle, read_bundle
-from lifelong.records.ids import VersionId, sha256_hex
-from lifelong.records.keys import CURRENT_RELEASE
+from lifelong.onnx_layout import refuse_foreign_files
+from lifelong.records.ids import EdgeId, VersionId, sha256_hex
+from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE
 from lifelong.records.model_versions import Release
-from lifelong.records.wire import from_json, json_object, to_json
+from lifelong.records.wire import from_json
+from lifelong.staging import release_for
 
 logger = logging.getLogger(__name__)
 
-REFUSALS_KEPT = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A verified bundle and the release that brought it."""
-
-    release: str  # SHA-256 of the pointer's bytes, 64 hex digits
-    bundle: ModelBundle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """What lies on this node's disk: `models/installed.json`."""
-
-    running: VersionId
-    running_release: str
-    previous: VersionId | None
-    previous_release: str
+LOOKS_BETWEEN_RINGS = 30  # while releases stay as they are; a new one looks for a ring at once
 
 
 class ModelUpdates:
     """What to run: released in storage, or kept from before on the disk.
 
-    Args of the constructor: `label_map_digest` is that of this node's configuration; a bundle
-    with other classes is refused.
+    Args of the constructor: `label_map_digest` is that of this node's configuration, a bundle
+    with other classes is refused; `trust` says whose releases are believed; `edge_id` decides
+    whether this node is among the share of a staged release ("": never).
     """
 
     def __init__(
-        self, storage: Storage, folder: Path, label_map_digest: str, journal: Journal
+        self,
+        storage: Storage,
+        folder: Path,
+        label_map_digest: str,
+        journal: Journal,
+        *,
+        trust: Trust,
+        edge_id: EdgeId = EdgeId(""),
     ) -> None:
         self._storage = storage
-        self._folder = folder
         self._digest = label_map_digest
         self._journal = journal
-        folder.mkdir(parents=True, exist_ok=True)
-        self._refused = self._refused_before()
+        self._trust = trust
+        self._edge_id = edge_id
+        self._kept = KeptModels(folder)
+        self._refusals = Refusals(folder, journal)
+        self._fetch = BundleFetch(storage, self._kept)
+        self._running: Offer | None = None
+        self._previous: Offer | None = None
+        self._pointers: tuple[bytes | None, bytes | None] = (None, None)
+        self._looks = 0
+        self._lock = threading.RLock()  # the frame loop keeps models, the look for news doubts them
+        # What runs on trial, and what answers beside it before that; see `ProbationMark`.
+        self.probation = ProbationMark(folder / "probation.json")
+        self.canary = ProbationMark(folder / "canary.json")
+
+    @property
+    def running_release(self) -> Release | None:
+        """The release that brought the running model; None without one."""
+        return self._running.record if self._running else None
+
+    @property
+    def refused(self) -> Refusal | None:
+        """The last refusal, also of an earlier life of this node."""
+        return self._refusals.newest
+
+    @property
+    def doubt(self) -> str:
+        """Why the running model should be replaced although it runs; empty when it need not."""
+        return self._running.doubt if self._running else ""
 
     def newer_than(self, running: VersionId | None) -> Offer | None:
         """The released model if it is another than `running` and was not refused before.
 
-        A bundle that fails its checks is refused here: journal event `model.refused`.
+        What fails its checks is refused here: journal event `model.refused`.
 
         Raises:
             StorageError: storage cannot be reached or refuses; nothing is known then.
         """
-        try:
-            pointer = self._storage.get(CURRENT_RELEASE)
-        except ObjectNotFoundError:
-            return None  # nothing is released yet
+        current, staged = self._read(CURRENT_RELEASE), self._read(STAGED_RELEASE)
+        self._look_for_keys((current, staged))
+        for_all = self._believed(current, CURRENT_RELEASE)
+        for_some = self._believed(staged, STAGED_RELEASE)
+        chosen = release_for(self._edge_id, for_all, for_some)
+        if chosen is None:
+            return None  # nothing is released yet, or nothing that can be believed
+        pointer = current if chosen is for_all else staged
+        assert pointer is not None
         name = sha256_hex(pointer)
-        if name in self._refused:
-            return None
-        version = "unknown"
         try:
-            release = from_json(Release, pointer, CURRENT_RELEASE)
-            version = release.version_id
-            if release.version_id == running:
-                return None
-            return Offer(release=name, bundle=fetched(self._storage, release, self._digest))
-        except (RecordError, ObjectNotFoundError) as error:
-            self.refuse(name, VersionId(version), str(error))
+            return self._offered(chosen, name, pointer, running)
+        except (RecordError, ModelError, ObjectNotFoundError) as error:
+            self._refusals.add(name, chosen.version_id, error, ring=self._trust.serial)
             return None
 
-    def refuse(self, release: str, version_id: VersionId, reason: str) -> None:
+    def refuse(self, release: str, version_id: VersionId, error: Exception) -> None:
         """Never fetch this release again, and say why in the journal."""
-        logger.warning("refused model %s: %s", version_id, reason)
-        self._journal.event("model.refused", version_id=version_id, reason=reason)
-        self._refused = {**self._refused, release: reason}
-        newest = dict(list(self._refused.items())[-REFUSALS_KEPT:])
-        try:
-            write_whole(self._folder / "refused.json", _plain_json(newest))
-        except OSError as error:
-            logger.warning("the refusal is not on the disk, only in memory: %s", error)
+        self._refusals.add(release, version_id, error, ring=self._trust.serial)
+
+    def was_refused(self, offer: Offer) -> bool:
+        """Was the release of a kept model refused since?"""
+        return self._refusals.stands(offer.release, self._trust.serial)
 
     def on_disk(self) -> list[Offer]:
-        """The running model, then the previous one; what is broken or foreign is left out."""
-        installed = self._installed()
-        if installed is None:
-            return []
-        offers = []
-        for version_id, release in (
-            (installed.running, installed.running_release),
-            (installed.previous, installed.previous_release),
-        ):
-            if version_id is None:
-                continue
-            path = self._path(version_id)
-            try:
-                bundle = read_bundle(path.read_bytes(), str(path))
-                check_label_map(bundle, self._digest, str(path))
-            except (OSError, RecordError) as error:
-                logger.warning("the kept model %s cannot be used: %s", version_id, error)
-                continue
-            offers.append(Offer(release=release, bundle=bundle))
-        return offers
+        """The running model, then the previous one; what is broken or foreign is left out.
+
+        One whose key was revoked since comes last and with a doubt: a node without any model
+        would be worth less than one whose model has worked so far.
+        """
+        offers = [offer for kept in self._kept.all() if (offer := self._verified(kept))]
+        return sorted(offers, key=lambda offer: bool(offer.doubt))
 
     def keep(self, running: Offer, previous: Offer | None) -> None:
         """Keep both on the disk for a restart without network; older ones go.
 
         A full disk is reported and not fatal: the model runs from memory.
         """
-        installed = Installed(
-            running=running.bundle.version_id,
-            running_release=running.release,
-            previous=previous.bundle.version_id if previous else None,
-            previous_release=previous.release if previous else "",
+        with self._lock:
+            self._running, self._previous = running, previous
+            self._kept.keep(running, previous)
+
+    def runs(self, running: Offer, previous: Offer | None) -> None:
+        """Say what runs after a start from the disk; nothing is written."""
+        with self._lock:
+            self._running, self._previous = running, previous
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._storage.get(key)
+        except ObjectNotFoundError:
+            return None
+
+    def _look_for_keys(self, pointers: tuple[bytes | None, bytes | None]) -> None:
+        self._looks += 1
+        if pointers != self._pointers or self._looks >= LOOKS_BETWEEN_RINGS:
+            self._trust.refresh(self._storage)
+            self._pointers, self._looks = pointers, 0
+            self._doubt_running()
+
+    def _doubt_running(self) -> None:
+        """A key may have been revoked while its model runs: say so, and let it run."""
+        running = self._running
+        if running is None or not running.pointer:
+            return
+        doubt = ""
+        try:
+            self._trust.release(running.pointer, "the running model's release")
+        except RecordError as error:
+            doubt = f"model {running.bundle.version_id} runs on, but {error}"
+        if doubt != running.doubt:
+            if doubt:
+                self._journal.event(
+                    "model.doubted", version_id=running.bundle.version_id, reason=doubt
+                )
+            with self._lock:
+                if self._running is running:
+                    self._running = replace(running, doubt=doubt)
+
+    def _believed(self, pointer: bytes | None, key: str) -> Release | None:
+        """The release that these bytes hold; None when there is none or it was refused."""
+        if pointer is None:
+            return None
+        name = sha256_hex(pointer)
+        if self._refusals.stands(name, self._trust.serial):
+            return None
+        try:
+            return self._trust.release(pointer, key)
+        except RecordError as error:
+            self._refusals.add(name, _version_in(pointer), error, ring=self._trust.serial)
+            return None
+
+    def _offered(
+        self, release: Release, name: str, pointer: bytes, running: VersionId | None
+    ) -> Offer | None:
+        """The release's bundle; None when it runs already.
+
+        Raises:
+            RecordError, ModelError, ObjectNotFoundError: why it is refused.
+            StorageError: the link, not the release, is at fault.
+        """
+        is_older = release.number < self._refusals.highest
+        if release.version_id == running:
+            if not is_older:
+                self._refusals.believed(release.number)
+                self._renew(release, name, pointer)
+            return None
+        if is_older:
+            raise ReplayedReleaseError(
+                f"release {release.number} is older than release {self._refusals.highest}, "
+                "which this node has accepted; somebody put an old pointer back"
+            )
+        self._refusals.believed(release.number)
+        self._refuse_older(release)
+        try:
+            checked_key(release.bundle_key)
+            checked_key(release.version_id)
+        except StorageError as error:
+            raise CorruptRecordError(str(error)) from error
+        came = self._fetch.fetch(release)
+        bundle = verified_bundle(came.data, release, self._digest)
+        self._journal.event(
+            "model.fetched",
+            version_id=bundle.version_id,
+            bytes=len(came.data),
+            transferred=came.transferred,
+            objects=came.chunks,
         )
-        try:
-            for offer in (running, previous):
-                if offer is not None and not self._path(offer.bundle.version_id).exists():
-                    write_whole(self._path(offer.bundle.version_id), offer.bundle.to_bytes())
-            write_whole(self._folder / "installed.json", to_json(installed))
-            for path in self._folder.glob("*.bundle"):
-                if path.stem not in {installed.running, installed.previous}:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("model %s runs but is not on the disk: %s", installed.running, error)
+        return Offer(release=name, bundle=bundle, pointer=pointer)
 
-    def _path(self, version_id: VersionId) -> Path:
-        return self._folder / f"{version_id}.bundle"
+    def _refuse_older(self, release: Release) -> None:
+        now = self._running.record if self._running else None
+        if now is not None and release.round_number < now.round_number and not release.is_rollback:
+            raise OlderModelError(
+                f"release {release.number}: version {release.version_id} comes from round "
+                f"{release.round_number}, this node runs one from round {now.round_number}; "
+                "`cornerloop rollback` releases an earlier version on purpose"
+            )
 
-    def _installed(self) -> Installed | None:
-        path = self._folder / "installed.json"
+    def _renew(self, release: Release, name: str, pointer: bytes) -> None:
+        """The running version was released anew, perhaps with another key: keep that release."""
+        running = self._running
+        if running is None or running.pointer == pointer:
+            return
+        with self._lock:
+            if release.sha256 == running.bundle.sha256 and self._running is running:
+                renewed = replace(running, release=name, pointer=pointer, doubt="")
+                self.keep(renewed, self._previous)
+
+    def _verified(self, kept: Kept) -> Offer | None:
+        """A model of the disk, if it is whole and what its release promised."""
+        doubt = ""
+        where = str(kept.path)
         try:
-            return from_json(Installed, path.read_bytes(), str(path))
-        except FileNotFoundError:
+            try:
+                release = self._kept_release(kept)
+            except RevokedKeyError as error:
+                doubt = f"model {kept.version_id} runs on, but {error}"
+                release = from_json(Release, kept.pointer, where)
+            data = kept.path.read_bytes()
+            if release is None:
+                bundle = read_bundle(data, where)
+                _check(bundle, kept.version_id, self._digest, where)
+            else:
+                bundle = verified_bundle(data, release, self._digest)
+        except (OSError, RecordError, ModelError) as error:
+            logger.warning("the kept model %s cannot be used: %s", kept.version_id, error)
+            if isinstance(error, SignatureError):
+                self._refusals.add(kept.release, kept.version_id, error, ring=self._trust.serial)
             return None
-        except (OSError, LifelongError) as error:
-            logger.warning("which model ran before is not known: %s", error)
+        return Offer(release=kept.release, bundle=bundle, pointer=kept.pointer, doubt=doubt)
+
+    def _kept_release(self, kept: Kept) -> Release | None:
+        if kept.pointer:
+            release = self._trust.release(kept.pointer, str(kept.path))
+            if sha256_hex(kept.pointer) != kept.release:
+                raise CorruptRecordError(f"{kept.path}: kept with another release than it names")
+            return release
+        if self._trust.accepts_unsigned:
             return None
-
-    def _refused_before(self) -> dict[str, str]:
-        path = self._folder / "refused.json"
-        try:
-            refused = json_object(path.read_bytes(), str(path)).get("refused", {})
-            return {str(name): str(reason) for name, reason in dict(refused).items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, LifelongError, ValueError, TypeError) as error:
-            logger.warning("earlier refusals are not known: %s", error)
-            return {}
+        raise UnsignedError(
+            f"{kept.path}: kept without its release's signature; it is fetched anew"
+        )
 
 
-def fetched(storage: Storage, release: Release, label_map_digest: str) -> ModelBundle:
+def verified_bundle(data: bytes, release: Release, label_map_digest: str) -> ModelBundle:
     """The bundle that a release names, verified from the file down to its classes.
 
     Raises:
-        StorageError: it cannot be fetched, or there is none.
         RecordError: truncated, damaged, another version, or made for other classes.
+        ModelLoadError: it points at other files.
     """
-    data = storage.get(release.bundle_key, sha256=release.sha256)
-    bundle = read_bundle(data, release.bundle_key)
-    if bundle.version_id != release.version_id:
-        raise RecordError(
-            f"{release.bundle_key}: holds version {bundle.version_id}, "
-            f"the release names {release.version_id}"
-        )
-    check_label_map(bundle, label_map_digest, release.bundle_key)
+    where = release.bundle_key
+    if sha256_hex(data) != release.sha256:
+        raise ChecksumError(f"{where}: not the file that release {release.number} names")
+    bundle = read_bundle(data, where)
+    _check(bundle, release.version_id, label_map_digest, where)
     return bundle
 
 
-def check_label_map(bundle: ModelBundle, label_map_digest: str, where: str) -> None:
-    """Refuse a bundle whose classes are not this node's.
-
-    Raises:
-        LabelMapError: names `where` and both digests.
-    """
+def _check(bundle: ModelBundle, version_id: VersionId, label_map_digest: str, where: str) -> None:
+    if bundle.version_id != version_id:
+        raise OtherVersionError(
+            f"{where}: holds version {bundle.version_id}, the release names {version_id}"
+        )
     digest = bundle.manifest.label_map.digest
     if digest != label_map_digest:
         raise LabelMapError(
             f"{where}: made for label map {digest}, this node runs {label_map_digest}; "
             "check `label_map` in the configuration of both sides"
         )
+    refuse_foreign_files(bundle.onnx, where)
 
 
-def _plain_json(refused: dict[str, str]) -> bytes:
-    return json.dumps({"schema": 1, "refused": refused}, indent=1).encode()
+def _version_in(pointer: bytes) -> VersionId:
+    """What a release that is not believed says it is, for the journal; not to be relied on."""
+    try:
+        return from_json(Release, pointer, "").version_id
+    except RecordError:
+        return VersionId("unknown")

@@ -10,10 +10,12 @@ from typing import Protocol
 from edge.answers import Answers
 from edge.escalation import Escalation
 from edge.health import Health
+from edge.health_report import HealthReports
 from edge.model_slot import ModelSlot
 from edge.outbox import Outbox
 from edge.privacy import Privacy
 from edge.stop import Stop
+from edge.systemd import SystemdNotices
 from edge.uploader import Uploader
 from lifelong.errors import LifelongError
 from lifelong.hard_examples import Verdict
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MODEL_WAIT_S = 0.2  # between two looks for the first model
 FINISH_S = 10.0  # for the last uploads
+FINISH_REPORT_S = 3.0  # for the last word on this node's health
 
 
 class FrameSource(Protocol):
@@ -57,6 +60,8 @@ class EdgeNode:
     uploader: Uploader
     journal: Journal
     health: Health
+    reports: HealthReports
+    systemd: SystemdNotices
     stop: Stop
     answers: Answers | None = None  # for whoever drives the robot
     escalation: Escalation | None = None  # the cloud's answer to hard frames
@@ -79,7 +84,7 @@ class EdgeNode:
         verdict = self.judge(prediction, self.slot.score_quantiles, draw(self.seed, frame))
         if verdict.is_hard:
             self._keep(frame, prediction, verdict)
-        self.health.frame_took(time.perf_counter() - began)
+        self.health.frame_took(time.perf_counter() - began, prediction.version_id)
         if self.escalation is None:
             return prediction
         return self.escalation.ask(frame, prediction, verdict, began=began) or prediction
@@ -90,6 +95,7 @@ class EdgeNode:
         Without a model no frame is taken: the first release is waited for.
         """
         self.slot.start()
+        self.systemd.ready()
         self._await_model()
         if not self.stop.is_requested():
             for frame in self.source:
@@ -106,11 +112,14 @@ class EdgeNode:
 
     def finish(self) -> None:
         """Deliver what can still be delivered, and say how things stand."""
+        self.systemd.stopping()
         if self.escalation is not None:
             self.escalation.finish()
+        self.slot.finish()
         if not self.uploader.finish(FINISH_S):
             logger.warning("%d hard examples stay in the outbox", len(self.outbox))
         self._tell(at_once=True)
+        self.reports.finish(FINISH_REPORT_S)
 
     def _await_model(self) -> None:
         while self.slot.version_id is None and not self.stop.is_requested():
@@ -125,8 +134,7 @@ class EdgeNode:
             self.see(frame)
         except (LifelongError, OSError) as error:
             # One frame that no model can answer must neither stop the node nor come for ever.
-            self.health.vitals.frames_failed += 1
-            self.health.vitals.last_error = str(error)
+            self.health.frame_failed(str(error))
             logger.warning("frame %d failed: %s", frame.sequence, error)
         self.source.remember(frame)  # after the outbox has it: a kill in between repeats, not loses
 
@@ -155,12 +163,18 @@ class EdgeNode:
     def _tell(self, *, at_once: bool = False) -> None:
         self.outbox.expire()
         vitals = self.health.vitals
-        vitals.version = self.slot.version_id
+        vitals.version, vitals.release_number = self.slot.version_id, self.slot.release_number
+        vitals.fallbacks = self.slot.fallbacks
+        vitals.refused_version = self.slot.refused_version
+        vitals.refused_reason = self.slot.refused_reason
         vitals.frames_unreadable = self.source.unreadable
         vitals.outbox_examples, vitals.outbox_bytes = len(self.outbox), self.outbox.size
         vitals.uploaded, vitals.swaps = self.uploader.uploaded, self.slot.swaps
         vitals.last_error = self.uploader.last_error or self.slot.last_error or vitals.last_error
         self.health.beat(at_once=at_once)
+        self.systemd.beat(f"{vitals.frames} frames, {self.health.fps:.1f} a second")
+        if not at_once:  # the last report is sent by `finish`, when all is told
+            self.reports.send_when_due()
 
 
 def draw(seed: int, frame: Frame) -> float:

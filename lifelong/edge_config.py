@@ -154,4 +154,4 @@ class EdgeSection(Section):
         default_factory=dict
     )  # site, camera … sent with each hard example
     release_poll_seconds: Seconds = 2.0
-    canary_frames: Count = 0  # frames a new model answers beside the old one before the swap
+    canary_frames: Count = 10  # frames a new model answers beside the old one before the swap

@@ -7,7 +7,15 @@ LifelongError                        retryable = False; message: what, where, wh
 │  ├─ ShapeError                     expected … got …
 │  ├─ ImageError                     not an image we can read
 │  ├─ CorruptRecordError             bad JSON, unknown schema number
-│  └─ ChecksumError                  not the bytes the manifest names
+│  ├─ ChecksumError                  not the bytes the manifest names
+│  ├─ OtherVersionError              a bundle that is not the one its release names
+│  ├─ ReplayedReleaseError           a release from before one that was accepted
+│  ├─ OlderModelError                an older model than the running one, and no roll-back
+│  └─ SignatureError                 not what the holder of the key signed
+│     ├─ UnsignedError
+│     ├─ UnknownKeyError
+│     ├─ RetiredKeyError             signed after its key was replaced
+│     └─ RevokedKeyError
 ├─ LinkError                         the other side failed us
 │  ├─ StorageError
 │  │  ├─ ObjectNotFoundError
@@ -22,6 +30,8 @@ LifelongError                        retryable = False; message: what, where, wh
 ├─ ModelError
 │  ├─ ModelLoadError
 │  ├─ ModelOutputError
+│  ├─ TrialError                     a process of its own opened it and did not come back well
+│  ├─ UnfitModelError                worse than the running one: too slow, unsure, one class
 │  └─ ExportMismatchError
 ├─ TrainingError
 │  └─ DivergedError
@@ -64,6 +74,38 @@ class CorruptRecordError(RecordError):
 
 class ChecksumError(RecordError):
     """Bytes that are not the ones their record names."""
+
+
+class OtherVersionError(RecordError):
+    """A bundle that is not the version its release names."""
+
+
+class ReplayedReleaseError(RecordError):
+    """A release with a lower number than one that this node has accepted."""
+
+
+class OlderModelError(RecordError):
+    """A model from an earlier round than the running one, in a release that is no roll-back."""
+
+
+class SignatureError(RecordError):
+    """Not what the holder of the named key signed."""
+
+
+class UnsignedError(SignatureError):
+    """Nobody signed it, and unsigned ones are not accepted here."""
+
+
+class UnknownKeyError(SignatureError):
+    """Signed by a key that is not in the key ring."""
+
+
+class RetiredKeyError(SignatureError):
+    """Signed by a key that had been replaced by then."""
+
+
+class RevokedKeyError(SignatureError):
+    """Signed by a key that nobody may trust any more."""
 
 
 class LinkError(LifelongError):
@@ -124,6 +166,14 @@ class ModelLoadError(ModelError):
 
 class ModelOutputError(ModelError):
     """A model answered NaN, or another shape than its manifest promises."""
+
+
+class TrialError(ModelError):
+    """The process that opened a new model first crashed, hung, or found it wanting."""
+
+
+class UnfitModelError(ModelError):
+    """A new model answers worse than the running one on the same frames; says in what."""
 
 
 class ExportMismatchError(ModelError):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lifelong.config_types import Positive, Seconds, Section, Share
+from lifelong.config_types import Count, Positive, Seconds, Section, Share
 
 
 class UpdatesSection(Section):
@@ -17,6 +17,9 @@ class UpdatesSection(Section):
     trial_seconds: Annotated[float, Field(gt=0)] = 60.0
     trial_max_mib: Positive = 2048  # address space of that process beyond its own start
     proven_after: Positive = 100  # frames after which a new model is no longer on probation
+    # Ends of the process on probation that nobody asked for and that are forgiven: a power cut
+    # looks like a crash.
+    forgiven_deaths: Count = 1
     # On probation it goes when its median time is so many times the old one's …
     max_slowdown: Annotated[float, Field(gt=1)] = 3.0
     # … or its mean confidence falls under this share of the old one's on the same frames.

@@ -92,6 +92,10 @@ def street_bundle(seed: int = 0, **changes) -> ModelBundle:
     return tiny_bundle(CITYSCAPES, seed, **changes)
 
 
+# Most tests are about something else than who signed a model, or how fast it is here today.
+UNSIGNED = {"unsigned": "accept", "trial": False, "max_slowdown": 1e6}
+
+
 def edge_config(folder: Path, **edge) -> Config:
     """A node under `folder` whose source ends when its frames are processed."""
     section = {
@@ -105,6 +109,8 @@ def edge_config(folder: Path, **edge) -> Config:
         "outbox": {"path": folder / "outbox"},
         "state_path": folder / "state",
         "release_poll_seconds": 0,
+        "canary_frames": 0,
+        "updates": UNSIGNED,
         **edge,
     }
     return Config.model_validate({"storage": str(folder / "storage"), "edge": section})

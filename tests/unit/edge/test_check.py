@@ -28,7 +28,7 @@ def test_a_whole_installation(tmp_path):
     config = edge_config(tmp_path)
     release(open_storage(config.storage), street_bundle())
     found = looked_at(config)
-    assert list(found) == ["config", "source", "storage", "model", "segmentation"]
+    assert list(found) == ["config", "keys", "source", "storage", "model", "segmentation"]
     assert all(finding.is_good for finding in found.values())
     assert CITYSCAPES.digest in found["config"].text
 

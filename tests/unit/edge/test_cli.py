@@ -14,7 +14,7 @@ import yaml
 from edge import cli
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES
-from tests.edge_fixtures import release, street_bundle, write_frames
+from tests.edge_fixtures import UNSIGNED, release, street_bundle, write_frames
 
 EDGE = [sys.executable, "-m", "edge"]
 
@@ -33,6 +33,7 @@ def write_config(folder: Path, **changes) -> Path:
         "source": {"type": "folder", "path": "frames", "stop_when_empty": True, "poll_seconds": 0},
         "hard_examples": {"policy": "cloud_only"},
         "threads": 1,
+        "updates": UNSIGNED,
         **changes,
     }
     path = folder / "config.yaml"
@@ -104,11 +105,12 @@ def test_check_prints_a_line_per_finding(site, in_process):
     code, out, _ = in_process(site, "check")
     assert code == 0
     assert [line.split(":")[0] for line in out.splitlines()] == [
-        f"good {subject}" for subject in ("config", "source", "storage", "model", "segmentation")
+        f"good {subject}"
+        for subject in ("config", "keys", "source", "storage", "model", "segmentation")
     ]
     assert not (site / "edge-state").exists()
     code, out, _ = in_process(site, "check", "--json")
-    assert [finding["good"] for finding in json.loads(out)] == [True] * 5
+    assert [finding["good"] for finding in json.loads(out)] == [True] * 6
 
 
 def test_check_of_a_broken_installation_ends_with_1(tmp_path, in_process):

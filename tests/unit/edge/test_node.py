@@ -241,7 +241,8 @@ def test_b5_a_full_disk_neither_stops_the_node_nor_loses_count(tmp_path, storage
     for name in ("edge.outbox.write_synced", "edge.seen_frames.os.write", "os.write"):
         monkeypatch.setattr(name, full)
     monkeypatch.setattr("edge.health.write_whole", full)
-    monkeypatch.setattr("edge.model_updates.write_whole", full)
+    for module in ("kept_models", "refusals", "probation", "bundle_fetch", "trust"):
+        monkeypatch.setattr(f"edge.{module}.write_whole", full)
     ran.run()
     monkeypatch.undo()
     assert ran.health.vitals.frames == 3
