@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def _reports(
     reporter = Reporter(
         edge_id=edge_id(edge.id),
         label_map_digest=label_map.digest,
-        software=version("cornerloop"),
+        software=_software(),
         report_seconds=edge.health.report_seconds,
     )
     outbox, state = edge.outbox.path, edge.state_path
@@ -206,6 +206,13 @@ def _reports(
         state / "reports",
         machine=lambda: look_at(outbox, state),
     )
+
+
+def _software() -> str:
+    try:
+        return version("cornerloop")
+    except PackageNotFoundError:
+        return "not installed, run from its sources"
 
 
 def _escalation(

@@ -1,4 +1,4 @@
-"""`cornerloop-edge`: run a node, replay recorded frames, check an installation.
+"""`cornerloop-edge`: run a node, replay recorded frames, check an installation, answer a probe.
 
 Exit codes: 0 done, 1 an error of ours (one line on stderr, a traceback with --verbose), 2 usage.
 """
@@ -15,6 +15,7 @@ import typer
 
 from edge.assembly import build_node, edge_section
 from edge.check import Finding, findings
+from edge.health import age_s
 from edge.stop import Stop
 from lifelong.config import Config, load_config
 from lifelong.edge_config import FolderSource
@@ -103,6 +104,24 @@ def check(
             mark = "good" if finding.is_good else "bad "
             typer.echo(f"{mark} {finding.subject}: {finding.text}")
     if not all(finding.is_good for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def health(
+    config: ConfigOption,
+    older_than: Annotated[
+        float, typer.Option(help="Seconds after which silence means that the node hangs.")
+    ] = 60.0,
+) -> None:
+    """For probes: 0 when the node that runs here has given a sign of life lately, 1 otherwise."""
+    path = edge_section(load_config(config)).state_path / "health.json"
+    age = age_s(path)
+    if age is None:
+        typer.echo(f"{path} does not exist: no node has run with this state")
+    else:
+        typer.echo(f"the last sign of life is {age:.1f} s old")
+    if age is None or age > older_than:
         raise typer.Exit(1)
 
 
