@@ -22,6 +22,7 @@ from cloud.rollout import Rollouts
 from cloud.rounds import Rounds
 from cloud.selection import Queue
 from cloud.service import Service
+from cloud.signing_keys import signer_source
 from cloud.training_job import TrainingJob
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import Config, load_label_map
@@ -58,7 +59,7 @@ def open_cloud(config: Config, node: str = "cloud") -> Cloud:
         storage=storage,
         label_map=load_label_map(config),
         kb=KnowledgeBase(storage),
-        releases=Releases(storage, journal, utc_now),
+        releases=Releases(storage, journal, utc_now, signer_source(config.releases, storage)),
         rounds=Rounds(storage),
         journal=journal,
     )

@@ -12,25 +12,37 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from cloud.bundle_chunks import collect_chunks, publish_chunks
+from cloud.signing_keys import SignerSource
 from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
+from lifelong.onnx_layout import refuse_foreign_files
 from lifelong.records.ids import RoundNumber, VersionId
 from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, to_json
 
+VERSIONS_IN_CHUNKS = 4  # the newest so many can be fetched in pieces
 _HISTORY = re.compile(r"releases/\d{6,}\.json\Z")
 
 
 class Releases:
     """The history of what edges were told to run."""
 
-    def __init__(self, storage: Storage, journal: Journal, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        journal: Journal,
+        now: Callable[[], datetime],
+        signer: SignerSource = lambda: None,
+    ) -> None:
+        """`signer` is asked once a release; None: it is not signed."""
         self._storage = storage
         self._journal = journal
         self._now = now
+        self._signer = signer
 
     def history(self) -> list[Release]:
         """All releases, oldest first."""
@@ -87,34 +99,69 @@ class Releases:
             RecordError: its bundle is missing or damaged; the pointer stays where it is.
         """
         bundle = self.bundle(version_id)
+        refuse_foreign_files(bundle.onnx, bundle_key(version_id))
+        last = self.current()
+        if last and _is_same(last, version_id, round_number, is_staged=share < 1.0):
+            self._point_at(last)
+            return last
+        return self._enter(bundle, round_number, why, share=share, is_rollback=is_rollback)
+
+    def sign_anew(self, why: str) -> Release:
+        """Release what everybody runs once more, signed by the present key.
+
+        Raises:
+            RecordError: nothing is released, or a roll-out is under way.
+        """
+        last = self.for_everybody()
+        if last is None:
+            raise RecordError("nothing is released yet, so there is nothing to sign anew")
+        if self._storage.exists(STAGED_RELEASE):
+            raise RecordError("a roll-out is under way; sign anew when it is over, or roll back")
+        return self._enter(
+            self.bundle(last.version_id), last.round_number, why, is_rollback=last.is_rollback
+        )
+
+    def _enter(
+        self,
+        bundle: ModelBundle,
+        round_number: RoundNumber,
+        why: str,
+        *,
+        share: float = 1.0,
+        is_rollback: bool = False,
+    ) -> Release:
+        """Write one more release: chunks, history, pointer, in this order."""
+        version_id = bundle.version_id
+        publish_chunks(self._storage, bundle)
         while True:
             last = self.current()
-            if last and _is_same(last, version_id, round_number, is_staged=share < 1.0):
-                self._point_at(last)
-                return last
-            release = Release(
-                number=(last.number if last else 0) + 1,
-                version_id=version_id,
-                bundle_key=bundle_key(version_id),
-                sha256=bundle.sha256,
-                label_map_digest=bundle.manifest.label_map.digest,
-                round_number=round_number,
-                released_at=self._now(),
-                why=why,
-                is_rollback=is_rollback,
-                share=share,
+            release = self._signed(
+                Release(
+                    number=(last.number if last else 0) + 1,
+                    version_id=version_id,
+                    bundle_key=bundle_key(version_id),
+                    sha256=bundle.sha256,
+                    label_map_digest=bundle.manifest.label_map.digest,
+                    round_number=round_number,
+                    released_at=self._now(),
+                    why=why,
+                    is_rollback=is_rollback,
+                    share=share,
+                )
             )
             try:
                 self._storage.put_if_absent(f"releases/{release.number:06d}.json", to_json(release))
             except ObjectExistsError:
                 continue
             self._point_at(release)
+            self._collect()
             self._journal.event(
                 "release.published",
                 version_id=version_id,
                 number=release.number,
                 why=why,
                 share=share,
+                key_id=release.key_id,
             )
             return release
 
@@ -125,7 +172,7 @@ class Releases:
             ObjectNotFoundError: the history has no such number.
         """
         key = f"releases/{number:06d}.json"
-        staged = replace(from_json(Release, self._storage.get(key), key), share=share)
+        staged = self._signed(replace(from_json(Release, self._storage.get(key), key), share=share))
         self._put_if_other(STAGED_RELEASE, staged)
 
     def withdraw_staged(self) -> None:
@@ -145,6 +192,21 @@ class Releases:
         return self.publish(
             version_id, earlier[-1].round_number, f"rolled back by {who}", is_rollback=True
         )
+
+    def _signed(self, release: Release) -> Release:
+        signer = self._signer()
+        return (
+            replace(release, key_id="", signature="") if signer is None else signer.release(release)
+        )
+
+    def _collect(self) -> None:
+        """Chunks of the last few versions are kept; older ones can still be fetched whole."""
+        kept: set[VersionId] = set()
+        for key in reversed(self._history_keys()):
+            kept.add(from_json(Release, self._storage.get(key), key).version_id)
+            if len(kept) == VERSIONS_IN_CHUNKS:
+                break
+        collect_chunks(self._storage, kept)
 
     def _history_keys(self) -> list[str]:
         return [key for key in self._storage.keys("releases") if _HISTORY.match(key)]
