@@ -70,11 +70,15 @@ def findings(config: Config) -> Iterator[Finding]:
 
 def _segmentation(bundle: ModelBundle, config: Config) -> Finding:
     try:
-        warm_up(loader(edge_section(config))(bundle), bundle)
+        segmenter = loader(edge_section(config))(bundle)
+        warm_up(segmenter, bundle)
     except LifelongError as error:
         return _bad("segmentation", error)
     how = bundle.manifest.preprocessing
-    return _good("segmentation", f"a grey {how.width}x{how.height} image was answered")
+    return _good(
+        "segmentation",
+        f"a grey {how.width}x{how.height} image was answered by {segmenter.provider}",
+    )
 
 
 def _trusted(trust: Trust) -> str:

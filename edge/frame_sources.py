@@ -1,4 +1,5 @@
-"""Where frames come from: a watched folder. Video files and cameras: `edge/video_sources.py`.
+"""Where frames come from: a watched folder. Video files: `edge/video_sources.py`; cameras:
+`edge/camera_sources.py` and `edge/live_frames.py`.
 
 A source is an iterator of `Frame | None`; None means "nothing new for now", so that the node can
 do its other duties. `remember(frame)` writes a frame down as processed.
@@ -8,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,16 +82,16 @@ class FolderFrames:
         self._suspects: dict[str, _Suspect] = {}
         self._keys: dict[int, str] = {}  # sequence -> key of the frames on their way
         self.unreadable = 0
+        self.passed_over = 0
+        self.trouble = ""
 
     def __iter__(self) -> Iterator[Frame | None]:
         self._forget_what_is_gone()
         while True:
             frames = 0
-            for path, key in self._new_files():
-                frame = self._read(path, key)
-                if frame is not None:
-                    frames += 1
-                    yield frame
+            for frame in self._newest() if self._is_live else self._all():
+                frames += 1
+                yield frame
             if self._section.stop_when_empty and not frames and not self._suspects:
                 return
             if not frames:
@@ -103,8 +104,42 @@ class FolderFrames:
         if key is not None:
             self._seen.remember(key, frame.sequence)
 
-    def _new_files(self) -> Iterator[tuple[str, str]]:
-        """Relative names and keys of settled files that are not known yet, in order of names."""
+    @property
+    def _is_live(self) -> bool:
+        return self._section.back_pressure == "latest"
+
+    def _all(self) -> Iterator[Frame]:
+        for name, key, _ in self._new_files():
+            frame = self._read(name, key)
+            if frame is not None:
+                yield frame
+
+    def _newest(self) -> Iterator[Frame]:
+        """The newest file that can be read; the older ones are remembered as if processed."""
+        files = sorted(self._new_files(), key=lambda file: (file[2], file[0]))
+        while files:
+            name, key, _ = files.pop()
+            frame = self._read(name, key)
+            if frame is None:
+                continue
+            if not files:
+                yield frame
+                return
+            del self._keys[frame.sequence]
+            # They came before it, so their numbers do too.
+            numbered = [(old, frame.sequence + i) for i, (_, old, _) in enumerate(files)]
+            self._seen.remember_all(numbered)
+            self.passed_over += len(files)
+            for passed, _, _ in files:
+                self._suspects.pop(passed, None)
+            frame = replace(frame, sequence=self._seen.next_sequence)
+            self._keys[frame.sequence] = key
+            yield frame
+            return
+
+    def _new_files(self) -> Iterator[tuple[str, str, int]]:
+        """Relative names, keys and times of change (ns) of settled files that are not known yet,
+        in order of names."""
         found: dict[str, os.stat_result] = {}
         for folder, folders, names in os.walk(self._section.path):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -123,7 +158,7 @@ class FolderFrames:
             if self._seen.knows(key):
                 self._suspects.pop(name, None)
             elif self._has_settled(name, key, found[name].st_mtime):
-                yield name, key
+                yield name, key, found[name].st_mtime_ns
 
     def _has_settled(self, name: str, key: str, changed_at: float) -> bool:
         now = self._clock()

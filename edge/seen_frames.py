@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lifelong.links.durable_files import sync_folder, write_whole
@@ -44,13 +44,19 @@ class SeenFrames:
         On a disk that is full or gone the frame is remembered in memory only: it may come again
         after a restart, and the outbox knows it by its content.
         """
-        self._keys[key] = sequence
-        self._next = max(self._next, sequence + 1)
+        self.remember_all([(key, sequence)])
+
+    def remember_all(self, frames: Sequence[tuple[str, int]]) -> None:
+        """As `remember`, keys and numbers of many in one write."""
+        for key, sequence in frames:
+            self._keys[key] = sequence
+            self._next = max(self._next, sequence + 1)
         try:
-            os.write(self._handle, _line(key, sequence))
+            os.write(self._handle, b"".join(_line(key, number) for key, number in frames))
             os.fsync(self._handle)
         except OSError as error:
-            logger.warning("frame %d is remembered in memory only: %s", sequence, error)
+            names = [number for _, number in frames]
+            logger.warning("frames %s are remembered in memory only: %s", names, error)
 
     def forget(self, is_gone: Callable[[str], bool], *, at_least: int = 1000) -> None:
         """Rewrite the file without the frames that are gone, if these are `at_least` so many."""

@@ -1,30 +1,29 @@
-"""Frames from video files and cameras; OpenCV is imported only when one is opened."""
+"""Frames from video files; OpenCV is imported only when one is opened."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edge.camera_sources import opencv, rgb
 from edge.seen_frames import SeenFrames
-from lifelong.edge_config import CameraSource, VideoSource
+from lifelong.edge_config import VideoSource
 from lifelong.errors import ConfigError
-from lifelong.links.journal import Journal, utc_now
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame
 
-# A camera's numbers are reserved in blocks: one write for so many frames, and after a kill
-# counting goes on behind the block.
-CAMERA_BLOCK = 1000
+_USUAL_FPS = 25.0  # of a file that does not say
+_LOOK_S = 0.2  # waiting for a frame to be due never takes longer at a stretch
 
 
 class VideoFrames:
-    """Every n-th frame of a video file; after a restart goes on where it was."""
+    """Every n-th frame of a video file; after a restart goes on where it was.
 
-    unreadable = 0
+    With `latest` the file is played at its own speed: frames that would have gone by while the
+    node was busy are passed over and counted, and after a restart it goes on behind the last
+    frame that was processed.
+    """
 
     def __init__(
         self,
@@ -34,44 +33,28 @@ class VideoFrames:
         attributes: Mapping[str, str],
         seen: SeenFrames,
         again: bool = False,
+        wait: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`again`: process frames that were processed before, for replays."""
         self._section = section
         self._edge_id = edge_id
         self._attributes = dict(attributes)
         self._seen = seen
         self._again = again
+        self._wait, self._clock = wait, clock
         self._keys: dict[int, str] = {}
+        self._next = seen.next_sequence
+        self.unreadable = 0
+        self.passed_over = 0
+        self.trouble = ""
 
-    def __iter__(self) -> Iterator[Frame]:
-        path = self._section.path
-        if not path.is_file():
-            raise ConfigError(f"edge.source.path: no video file {path}")
-        capture = _opened(str(path), str(path))
-        changed = path.stat()
-        started_at = datetime.fromtimestamp(changed.st_mtime, UTC)
-        fps = capture.get(_cv2().CAP_PROP_FPS) or 25.0
-        index = -1
+    def __iter__(self) -> Iterator[Frame | None]:
+        film = _opened(self._section)
         try:
-            while capture.grab():
-                index += 1
-                key = f"{path}|{changed.st_mtime_ns}|{index}"
-                if index % self._section.every or (not self._again and self._seen.knows(key)):
-                    continue
-                whole, picture = capture.retrieve()
-                if not whole:
-                    self.unreadable += 1
-                    continue
-                sequence = self._seen.next_sequence
-                self._keys[sequence] = key
-                yield Frame(
-                    image=_rgb(picture),
-                    edge_id=self._edge_id,
-                    captured_at=started_at + timedelta(seconds=index / fps),
-                    sequence=sequence,
-                    attributes={**self._attributes, "frame": f"{path.stem}/{index:06d}"},
-                )
+            yield from self._played(film) if self._is_live else self._every(film)
         finally:
-            capture.release()
+            film.capture.release()
 
     def remember(self, frame: Frame) -> None:
         """The frame was processed; it will not come again, also after a restart."""
@@ -79,91 +62,107 @@ class VideoFrames:
         if key is not None:
             self._seen.remember(key, frame.sequence)
 
+    @property
+    def _is_live(self) -> bool:
+        return self._section.back_pressure == "latest"
 
-class CameraFrames:
-    """The newest picture of a camera, for ever; a camera that goes away is opened again."""
+    def _every(self, film: "_Film") -> Iterator[Frame]:
+        index = -1
+        while film.capture.grab():
+            index += 1
+            if index % self._section.every == 0 and not self._knows(film, index):
+                frame = self._frame(film, index)
+                if frame is not None:
+                    yield frame
 
-    def __init__(
-        self,
-        section: CameraSource,
-        *,
-        edge_id: EdgeId,
-        attributes: Mapping[str, str],
-        seen: SeenFrames,
-        journal: Journal,
-        wait: Callable[[float], None],
-        now: Callable[[], datetime] = utc_now,
-        reopen_s: float = 2.0,
-    ) -> None:
-        self._section = section
-        self._edge_id = edge_id
-        self._attributes = dict(attributes)
-        self._seen = seen
-        self._journal = journal
-        self._wait = wait
-        self._now = now
-        self._reopen_s = reopen_s
-        self._next, self._reserved = seen.next_sequence, seen.next_sequence
-        self.unreadable = 0
+    def _played(self, film: "_Film") -> Iterator[Frame | None]:
+        first = self._first_unknown(film)
+        index = -1
+        while index < first - 1:
+            if not film.capture.grab():
+                return
+            index += 1
+        began = self._clock()
+        while film.capture.grab():
+            index += 1
+            if index % self._section.every:
+                continue
+            due = began + (index - first) / film.fps
+            while (early := due - self._clock()) > 0:
+                if early > _LOOK_S:
+                    yield None
+                self._wait(min(early, _LOOK_S))
+            if self._clock() - due >= self._section.every / film.fps:
+                self.passed_over += 1  # the next one is due already
+                self._next += 1
+                continue
+            frame = self._frame(film, index)
+            if frame is not None:
+                yield frame
 
-    def __iter__(self) -> Iterator[Frame | None]:
-        device = self._section.device
-        capture = _opened(int(device) if device.isdigit() else device, f"camera {device}")
-        try:
-            while True:
-                whole, picture = capture.read()
-                if whole:
-                    yield self._frame(_rgb(picture))
-                    continue
-                self.unreadable += 1
-                self._journal.event("frame.unreadable", file=device, reason="camera gave no frame")
-                yield None
-                self._wait(self._reopen_s)
-                capture.open(int(device) if device.isdigit() else device)
-        finally:
-            capture.release()
+    def _first_unknown(self, film: "_Film") -> int:
+        """Index behind the last frame that was processed."""
+        if self._again:
+            return 0
+        known = (i for i in reversed(range(film.frames)) if self._knows(film, i))
+        return next(known, -1) + 1
 
-    def remember(self, frame: Frame) -> None:
-        """Nothing to do: a camera never shows a frame twice."""
+    def _knows(self, film: "_Film", index: int) -> bool:
+        return not self._again and self._seen.knows(film.key(index))
 
-    def _frame(self, image: NDArray[np.uint8]) -> Frame:
-        if self._next >= self._reserved:
-            self._reserved = self._next + CAMERA_BLOCK
-            self._seen.remember("", self._reserved - 1)
+    def _frame(self, film: "_Film", index: int) -> Frame | None:
+        """The frame just grabbed; None when it is damaged."""
+        whole, picture = film.capture.retrieve()
+        if not whole:
+            self.unreadable += 1
+            return None
+        path = self._section.path
         sequence, self._next = self._next, self._next + 1
-        at = self._now()
+        self._keys[sequence] = film.key(index)
         return Frame(
-            image=image,
+            image=rgb(picture),
             edge_id=self._edge_id,
-            captured_at=at,
+            captured_at=film.began_at + timedelta(seconds=index / film.fps),
             sequence=sequence,
-            attributes={**self._attributes, "frame": f"{sequence:09d}"},
+            attributes={**self._attributes, "frame": f"{path.stem}/{index:06d}"},
         )
 
 
-def _opened(source: str | int, where: str, tries: int = 3) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """An open video file."""
+
+    capture: Any  # cv2.VideoCapture
+    name: str  # path and time of change
+    began_at: datetime  # UTC; the file's time of change, for want of a better one
+    fps: float
+    frames: int  # as the file says, 0 if it does not
+
+    def key(self, index: int) -> str:
+        """Of a frame, in the list of frames seen."""
+        return f"{self.name}|{index}"
+
+
+def _opened(section: VideoSource, tries: int = 3) -> _Film:
+    """The file, open.
+
+    Raises:
+        ConfigError: it is not there or no video, or OpenCV is not installed.
+    """
+    cv2, path = opencv(), section.path
+    if not path.is_file():
+        raise ConfigError(f"edge.source.path: no video file {path}")
     for attempt in range(tries):
-        capture = _cv2().VideoCapture(source)
+        capture = cv2.VideoCapture(str(path))
         if capture.isOpened():
-            return capture
+            changed = path.stat()
+            return _Film(
+                capture=capture,
+                name=f"{path}|{changed.st_mtime_ns}",
+                began_at=datetime.fromtimestamp(changed.st_mtime, UTC),
+                fps=capture.get(cv2.CAP_PROP_FPS) or _USUAL_FPS,
+                frames=max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0),
+            )
         capture.release()
         time.sleep(0.2 * attempt)
-    raise ConfigError(f"edge.source: {where} cannot be opened; check the name and who else uses it")
-
-
-def _cv2() -> ModuleType:
-    try:
-        import cv2
-    except ImportError as error:
-        raise ConfigError(
-            "edge.source: video and camera sources need OpenCV; "
-            "install it with `pip install 'cornerloop[video]'`"
-        ) from error
-    return cv2
-
-
-def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """OpenCV's (H, W, 3) BGR or (H, W) grey picture as RGB."""
-    if picture.ndim == 2:
-        return np.ascontiguousarray(np.repeat(picture[..., None], 3, axis=2))
-    return np.ascontiguousarray(picture[..., ::-1])
+    raise ConfigError(f"edge.source: {path} cannot be opened; is it a video that OpenCV can read?")

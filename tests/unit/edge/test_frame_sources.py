@@ -263,3 +263,43 @@ def test_a_file_that_only_pretends_to_be_a_picture_is_reported(tmp_path, content
     frames = source(tmp_path)
     assert taken(frames) == []
     assert frames.unreadable == 1
+
+
+def test_latest_takes_the_newest_file_and_counts_the_others(tmp_path):
+    write_frames(tmp_path, 5)
+    newest = tmp_path / "frames/day/0002.jpg"
+    changed = newest.stat().st_mtime + 60
+    os.utime(newest, (changed, changed))
+    first = source(tmp_path, section={"back_pressure": "latest"})
+    (frame,) = taken(first)
+    assert frame.attributes["frame"] == "day/0002"
+    assert first.passed_over == 4
+    assert frame.sequence == 4, "the others came before it and keep their numbers"
+    again = source(tmp_path, section={"back_pressure": "latest"})
+    assert taken(again) == [], "nor do they come back after a restart"
+    assert again.passed_over == 0
+
+
+def test_latest_takes_what_came_while_the_node_was_busy(tmp_path):
+    write_frames(tmp_path, 1)
+    live = source(tmp_path, section={"back_pressure": "latest"})
+    frames = iter(live)
+    first = next(frames)
+    write_frames(tmp_path, 3, first=1)  # while the first is at work
+    live.remember(first)
+    second = next(frames)
+    live.remember(second)
+    assert (first.attributes["frame"], second.sequence, live.passed_over) == ("day/0000", 3, 2)
+
+
+def test_latest_falls_back_to_an_older_file_while_the_newest_is_broken(tmp_path):
+    write_frames(tmp_path, 3)
+    broken = tmp_path / "frames/day/0002.jpg"
+    broken.write_bytes(a_jpeg(9)[:200])
+    make_old(broken)
+    changed = broken.stat().st_mtime + 60
+    os.utime(broken, (changed, changed))
+    live = source(tmp_path, section={"back_pressure": "latest"})
+    (frame,) = taken(live)
+    assert frame.attributes["frame"] == "night/0001"
+    assert (live.passed_over, live.unreadable) == (1, 1)

@@ -1,4 +1,4 @@
-"""Video files and cameras through OpenCV, which is imported only when one is opened."""
+"""Video files through OpenCV, which is imported only when one is opened."""
 
 import sys
 import types
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from edge.seen_frames import SeenFrames
-from edge.video_sources import CAMERA_BLOCK, CameraFrames, VideoFrames
-from lifelong.edge_config import CameraSource, VideoSource
+from edge.video_sources import VideoFrames
+from lifelong.edge_config import VideoSource
 from lifelong.errors import ConfigError
-from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId
-from lifelong.records.pixels import Frame
+from tests.edge_fixtures import HandClock
 
 
 class FakeCapture:
@@ -22,13 +21,12 @@ class FakeCapture:
     def __init__(self, pictures: list) -> None:
         self.pictures = list(pictures)
         self.at = -1
-        self.opened = 0
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's own names
         return True
 
-    def get(self, _what: int) -> float:
-        return 10.0
+    def get(self, what: int) -> float:
+        return {5: 10.0, 7: float(len(self.pictures))}[what]
 
     def grab(self) -> bool:
         self.at += 1
@@ -37,14 +35,6 @@ class FakeCapture:
     def retrieve(self):
         picture = self.pictures[self.at]
         return picture is not None, picture
-
-    def read(self):
-        self.grab()
-        return self.retrieve()
-
-    def open(self, _source) -> bool:
-        self.opened += 1
-        return True
 
     def release(self) -> None: ...
 
@@ -59,7 +49,7 @@ def picture(number: int) -> np.ndarray:
 def opencv(monkeypatch):
     """A stand-in for cv2 that plays what a test gives it."""
     module: Any = types.ModuleType("cv2")
-    module.CAP_PROP_FPS = 5
+    module.CAP_PROP_FPS, module.CAP_PROP_FRAME_COUNT = 5, 7
 
     def play(pictures: list) -> FakeCapture:
         capture = FakeCapture(pictures)
@@ -70,33 +60,27 @@ def opencv(monkeypatch):
     return play
 
 
-def video(folder, **changes) -> VideoFrames:
+def video(folder, clock: HandClock | None = None, **changes) -> VideoFrames:
     path = folder / "drive.mp4"
     if not path.exists():
         path.write_bytes(b"played by the stand-in")
-    section = VideoSource(type="video", path=path, **changes)
-    seen = SeenFrames(folder / "seen.jsonl")
-    return VideoFrames(section, edge_id=EdgeId("edge-1"), attributes={}, seen=seen)
-
-
-def camera(folder) -> CameraFrames:
-    return CameraFrames(
-        CameraSource(type="camera"),
+    clock = clock or HandClock()
+    return VideoFrames(
+        VideoSource(type="video", path=path, **changes),
         edge_id=EdgeId("edge-1"),
-        attributes={"site": "north"},
+        attributes={},
         seen=SeenFrames(folder / "seen.jsonl"),
-        journal=Journal(folder / "journal", "edge-1"),
-        wait=lambda _seconds: None,
+        wait=clock.advance,
+        clock=clock,
     )
 
 
-def sequence_of(frame: Frame | None) -> int:
-    assert frame is not None
-    return frame.sequence
+def film(count: int) -> list:
+    return [picture(number) for number in range(count)]
 
 
 def test_every_nth_frame_of_a_video_comes_in_rgb(tmp_path, opencv):
-    opencv([picture(number) for number in range(7)])
+    opencv(film(7))
     frames = []
     source = video(tmp_path, every=3)
     for frame in source:
@@ -109,16 +93,17 @@ def test_every_nth_frame_of_a_video_comes_in_rgb(tmp_path, opencv):
         "drive/000006",
     ]
     assert (frames[1].captured_at - frames[0].captured_at).total_seconds() == pytest.approx(0.3)
+    assert source.passed_over == 0
 
 
 def test_a_video_goes_on_after_a_restart_where_it_was(tmp_path, opencv):
-    opencv([picture(number) for number in range(5)])
+    opencv(film(5))
     first = video(tmp_path)
     for frame in first:
         first.remember(frame)
         if frame.sequence == 1:
             break
-    opencv([picture(number) for number in range(5)])
+    opencv(film(5))
     rest = video(tmp_path)
     sequences = []
     for frame in rest:
@@ -127,26 +112,74 @@ def test_a_video_goes_on_after_a_restart_where_it_was(tmp_path, opencv):
     assert sequences == [2, 3, 4]
 
 
-def test_tr_08_a_camera_counts_up_across_restarts(tmp_path, opencv):
-    opencv([picture(1), picture(2)])
-    frames = iter(camera(tmp_path))
-    assert [sequence_of(next(frames)), sequence_of(next(frames))] == [0, 1]
-    opencv([picture(1)])
-    assert sequence_of(next(iter(camera(tmp_path)))) == CAMERA_BLOCK
+def test_latest_plays_a_video_at_its_own_speed(tmp_path, opencv):
+    """Ten frames a second; the node takes 0.35 s for the first, and no time for the others."""
+    opencv(film(8))
+    clock = HandClock()
+    source = video(tmp_path, clock, back_pressure="latest")
+    seen, began = [], clock.seconds
+    for frame in source:
+        if frame is None:
+            continue
+        seen.append((int(frame.image[0, 0, 2]), frame.sequence, round(clock.seconds - began, 2)))
+        source.remember(frame)
+        if len(seen) == 1:
+            clock.advance(0.35)
+    # At 0.35 s frame 3 is the newest; 1 and 2 have gone by. 4 is due at 0.4 s.
+    assert seen == [
+        (0, 0, 0.0),
+        (3, 3, 0.35),
+        (4, 4, 0.4),
+        (5, 5, 0.5),
+        (6, 6, 0.6),
+        (7, 7, 0.7),
+    ]
+    assert source.passed_over == 2
 
 
-def test_a_camera_that_gives_no_frame_is_told_and_opened_again(tmp_path, opencv):
-    capture = opencv([picture(1), None, picture(3)])
-    source = camera(tmp_path)
-    frames = iter(source)
-    assert next(frames) is not None
-    assert next(frames) is None
-    assert next(frames) is not None
-    assert capture.opened == 1
-    assert source.unreadable == 1
+def test_latest_goes_on_behind_the_last_frame_that_was_processed(tmp_path, opencv):
+    opencv(film(6))
+    clock = HandClock()
+    first = video(tmp_path, clock, back_pressure="latest")
+    for frame in first:
+        if frame is None:
+            continue
+        first.remember(frame)
+        clock.advance(0.25)
+        if int(frame.image[0, 0, 2]) >= 2:
+            break
+    opencv(film(6))
+    rest = video(tmp_path, back_pressure="latest")
+    again = [(int(f.image[0, 0, 2]), f.sequence) for f in rest if f is not None]
+    assert again == [(3, 3), (4, 4), (5, 5)], "what went by in the first life does not come back"
 
 
-def test_a_missing_video_file_is_told(tmp_path):
+def test_latest_takes_every_nth_frame_too(tmp_path, opencv):
+    opencv(film(9))
+    clock = HandClock()
+    source = video(tmp_path, clock, back_pressure="latest", every=3)
+    shown = []
+    for frame in source:
+        if frame is not None:
+            shown.append(int(frame.image[0, 0, 2]))
+            clock.advance(0.31)
+    assert shown == [0, 3, 6]
+    assert source.passed_over == 0
+
+
+def test_the_node_is_not_kept_waiting_for_a_slow_video(tmp_path, opencv):
+    opencv(film(2))
+    source = video(tmp_path, back_pressure="latest", every=1)
+    FakeCapture.get, kept = lambda _self, what: {5: 0.5, 7: 2.0}[what], FakeCapture.get
+    try:
+        answers = list(source)
+    finally:
+        FakeCapture.get = kept
+    assert [answer is None for answer in answers].count(True) >= 8, "two seconds, 0.2 s at a time"
+
+
+def test_a_missing_video_file_is_told(tmp_path, opencv):
+    opencv([])
     section = VideoSource(type="video", path=tmp_path / "none.mp4")
     seen = SeenFrames(tmp_path / "seen.jsonl")
     source = VideoFrames(section, edge_id=EdgeId("edge-1"), attributes={}, seen=seen)
@@ -154,33 +187,40 @@ def test_a_missing_video_file_is_told(tmp_path):
         next(iter(source))
 
 
-def test_without_opencv_the_error_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ConfigError, match=r"cornerloop\[video\]"):
-        next(iter(camera(tmp_path)))
-
-
-def test_a_camera_that_cannot_be_opened_is_told(tmp_path, opencv, monkeypatch):
+def test_a_file_that_is_no_video_is_told(tmp_path, opencv, monkeypatch):
     capture = opencv([])
     monkeypatch.setattr(capture, "isOpened", lambda: False, raising=False)
     with pytest.raises(ConfigError, match="cannot be opened"):
-        next(iter(camera(tmp_path)))
+        next(iter(video(tmp_path)))
 
 
-def test_a_real_video_file_is_read_through_opencv(tmp_path):
+def test_without_opencv_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ConfigError, match=r"cornerloop\[video\]"):
+        next(iter(video(tmp_path)))
+
+
+@pytest.mark.parametrize("back_pressure", ["every", "latest"])
+def test_a_real_video_file_is_read_through_opencv(tmp_path, back_pressure):
     cv2 = pytest.importorskip("cv2")
     path = tmp_path / "drive.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
     for number in range(4):
         writer.write(np.full((48, 64, 3), (250, 10, 10 * number), dtype=np.uint8))
     writer.release()
-    seen = SeenFrames(tmp_path / "seen.jsonl")
+    clock = HandClock()
     source = VideoFrames(
-        VideoSource(type="video", path=path), edge_id=EdgeId("edge-1"), attributes={}, seen=seen
+        VideoSource(type="video", path=path, back_pressure=back_pressure),
+        edge_id=EdgeId("edge-1"),
+        attributes={},
+        seen=SeenFrames(tmp_path / "seen.jsonl"),
+        wait=clock.advance,
+        clock=clock,
     )
     frames = []
     for frame in source:
-        source.remember(frame)
-        frames.append(frame)
+        if frame is not None:
+            source.remember(frame)
+            frames.append(frame)
     assert len(frames) == 4
     assert frames[0].image[0, 0, 2] > 200  # blue is last in RGB
