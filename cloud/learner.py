@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.familiarity import FamiliarPicture, chosen_evenly
 from cloud.packing import measured_among, packed
 from cloud.precision import FP32, Reduction, reduced
 from lifelong.config import TrainingSection
@@ -20,7 +21,7 @@ from lifelong.evaluation import Examined
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
-from lifelong.records.ids import RoundNumber, SampleId, VersionId, sha256_hex
+from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.keys import bundle_key, weights_key
 from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import ModelVersion
@@ -29,6 +30,7 @@ from lifelong.records.samples import Sample
 from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import pictures_from_samples
+from lifelong.training.descriptions import FEWEST_PICTURES
 from lifelong.training.lesson import Lesson
 from lifelong.training.trainer import train
 
@@ -98,7 +100,7 @@ class Learner:
             measured or samples,
             # Exemplars calibrate fewer bits; pictures held back say what they cost.
             calibration=_without([*kept, *new], aside) if measured else (),
-            parent=incumbent.version_id if incumbent is not None else None,
+            incumbent=incumbent,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in new),
             replayed=tuple(sample.sample_id for sample in kept),
@@ -120,7 +122,7 @@ class Learner:
             weights_from_bytes(weights, "given weights"),
             samples,
             calibration=(),
-            parent=None,
+            incumbent=None,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in samples),
             replayed=(),
@@ -171,12 +173,13 @@ class Learner:
         pictures: Sequence[Sample],
         *,
         calibration: Sequence[Sample],
-        parent: VersionId | None,
+        incumbent: ModelBundle | None,
         round_number: RoundNumber,
         trained_on: tuple[SampleId, ...],
         replayed: tuple[SampleId, ...],
     ) -> Candidate:
         data = weights_to_bytes(weights)
+        parent = incumbent.version_id if incumbent is not None else None
         manifest = BundleManifest(
             label_map=self.label_map,
             preprocessing=self._preprocessing,
@@ -186,14 +189,25 @@ class Learner:
             round_number=round_number,
             strategy=self.section.strategy,
         )
-        images = [self._image(sample) for sample in measured_among(pictures)]
+        familiar, fresh = _apart(pictures, calibration)
+        images = [self._image(sample) for sample in measured_among(fresh)]
         reductions: list[Reduction] = []
 
         def reduce(bundle: ModelBundle) -> ModelBundle:
             reductions.append(self._reduced(bundle, pictures, calibration))
             return reductions[-1].bundle
 
-        bundle = packed(weights, manifest, images, reduce)
+        bundle = packed(
+            weights,
+            manifest,
+            images,
+            reduce,
+            familiar=[
+                FamiliarPicture(sample.learning_task, self._image(sample))
+                for sample in chosen_evenly(familiar)
+            ],
+            previous=incumbent,
+        )
         version = ModelVersion(
             version_id=bundle.version_id,
             parent=parent,
@@ -254,6 +268,22 @@ def publish_candidate(storage: Storage, candidate: Candidate) -> None:
             # A version id is the hash of its content: what lies there is this very object, or
             # damaged, and then whoever reads it is told by the checksum.
             continue
+
+
+def _apart(
+    pictures: Sequence[Sample], trained_on: Sequence[Sample]
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Samples to fit what is familiar, and others to measure how far those are from it.
+
+    Without any beside `pictures`, every second one by id does the one, the others the other;
+    when those would be too few, all of them measure, and nothing is fitted.
+    """
+    if trained_on:
+        return trained_on, pictures
+    ranked = sorted(pictures, key=lambda sample: sample.sample_id)
+    if len(ranked) < 2 * FEWEST_PICTURES:
+        return (), pictures
+    return ranked[::2], ranked[1::2]
 
 
 def _held_back(*groups: Sequence[Sample]) -> list[Sample]:

@@ -45,6 +45,8 @@ class Verdict:
     regions: tuple[RegionDoubt, ...] = ()  # one a class
     novelty: float | None = None  # 0 .. 1, of the prediction; None when the model cannot say
     missing: str = ""  # what the policy would have needed and did not get; the score is 0 then
+    # Chosen by chance, to see without bias, or because all are kept: no scene filter may touch it.
+    is_unfiltered: bool = False
 
     @property
     def priority(self) -> float:
@@ -72,10 +74,8 @@ def judge(
             in `SECOND_LOOKS`; None when there is none.
     """
     regions = region_scores(prediction, section.confidence_below, by="class")
-    scores = _scores_of(regions)
-    novelty = _bounded_novelty(prediction.novelty)
-    if novelty is not None:
-        scores["novelty"] = novelty
+    scores = _scores_of(regions) | _novelties(prediction)
+    novelty = scores.get("novelty")
     if section.policy == "ibt":
         scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     if section.policy in SECOND_LOOKS and second is not None:
@@ -93,6 +93,7 @@ def judge(
         regions=regions,
         novelty=novelty,
         missing=missing,
+        is_unfiltered=section.policy in {"random", "cloud_only"} or draw < section.random_share,
     )
 
 
@@ -127,10 +128,13 @@ def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[s
       Sedna's 1 + Σ p ln p / ln n turned round, and a small object weighs as much as the road
     * `ibt`: share of regions whose mean best probability is at most `confidence_below` (Sedna's
       image-box threshold with regions in place of boxes)
+    * `novelty`: of the whole picture or of its strangest class, whichever is newer, and
+      `class_novelty` of the latter alone; absent when the bundle cannot say
 
     Training takes the quantiles of these over its pictures into the bundle's manifest.
     """
-    scores = _scores_of(region_scores(prediction, section.confidence_below, by="class"))
+    regions = region_scores(prediction, section.confidence_below, by="class")
+    scores = _scores_of(regions) | _novelties(prediction)
     scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     return scores
 
@@ -206,11 +210,17 @@ def _by_switches(
     return reasons
 
 
-def _bounded_novelty(value: float | None) -> float | None:
-    """Within 0 .. 1; what is no number is as novel as can be."""
-    if value is None:
-        return None
-    return _share(value) if math.isfinite(value) else 1.0
+def _novelties(prediction: Prediction) -> dict[str, float]:
+    """`class_novelty` of the strangest class, `novelty` of it or the whole picture; may be empty.
+
+    What is no number is as novel as can be.
+    """
+    strangest = [_share(v) if math.isfinite(v) else 1.0 for v in prediction.class_novelty.values()]
+    scores = {"class_novelty": max(strangest)} if strangest else {}
+    if prediction.novelty is not None:
+        whole = _share(prediction.novelty) if math.isfinite(prediction.novelty) else 1.0
+        scores["novelty"] = max([whole, *strangest])
+    return scores
 
 
 def _scores_of(regions: tuple[RegionDoubt, ...]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from lifelong.errors import ChecksumError, CorruptRecordError
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import RoundNumber, VersionId, sha256_hex, version_id_of
 from lifelong.records.label_map import LabelMap
+from lifelong.records.novelty import Familiarity
 from lifelong.records.wire import from_json, to_json
 
 MAGIC = b"CLBUNDLE"
@@ -45,6 +46,8 @@ class BundleManifest:
     # Quantiles of the frame scores on pictures the model was trained for, by score name and
     # then by quantile ("0.50", "0.90" …): how unsure is unusual for this model.
     score_quantiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    # What it was trained for, in the numbers that tell the known from the new; may be empty.
+    familiarity: Familiarity = field(default_factory=Familiarity)
     precision: str = "fp32"  # what it computes with: fp32, fp16, int8
     precision_loss: float = 0.0  # of mIoU beside fp32 on the same pictures; negative: it won
 

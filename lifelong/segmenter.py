@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
+from lifelong.novelty import Acquaintance
 from lifelong.preprocessing import enlarged, network_input, softmax
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import entropy, margin
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = (CPU,)
+
+# Outputs beside the logits of bundles that know what is new to them; see lifelong/novelty.py.
+EMBEDDING, STRANGENESS = "embedding", "strangeness"
 
 
 def chosen_provider(preferred: Sequence[str]) -> str:
@@ -74,6 +78,10 @@ class OnnxSegmenter:
                 f"got {len(inputs)} inputs and {len(outputs)} outputs"
             )
         self._input_name, self._output_name = inputs[0].name, outputs[0].name
+        described = {output.name for output in outputs} & {EMBEDDING, STRANGENESS}
+        # Older bundles bring neither, or no prototypes to compare with: then novelty is unknown.
+        self._described = tuple(sorted(described))
+        self._acquaintance = Acquaintance(bundle.manifest.familiarity)
 
     @property
     def provider(self) -> str:
@@ -92,13 +100,25 @@ class OnnxSegmenter:
         Raises:
             ModelOutputError: NaN or infinite values, or another number of classes than promised.
         """
-        manifest = self.bundle.manifest
-        batch = network_input(image, manifest.preprocessing)
+        return self._logits_of(self.outputs(image, (self._output_name,))[0])
+
+    def outputs(self, image: NDArray[np.uint8], names: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Some of the network's outputs as they are.
+
+        Raises:
+            ModelOutputError: there is no such output, or ONNX Runtime cannot compute it.
+        """
+        batch = network_input(image, self.bundle.manifest.preprocessing)
         try:
-            (answer,) = self._session.run([self._output_name], {self._input_name: batch})
+            answers: list[NDArray[np.float32]] = self._session.run(
+                list(names), {self._input_name: batch}
+            )
         except Exception as error:  # as above
             raise ModelOutputError(f"version {self.bundle.version_id}: {error}") from error
-        expected = len(manifest.label_map)
+        return answers
+
+    def _logits_of(self, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+        expected = len(self.bundle.manifest.label_map)
         if answer.ndim != 4 or answer.shape[:2] != (1, expected):
             raise ModelOutputError(
                 f"version {self.bundle.version_id}: expected logits (1, {expected}, h, w), "
@@ -119,7 +139,10 @@ class OnnxSegmenter:
         Raises:
             ModelOutputError: as `logits`.
         """
-        logits = self.logits(image)
+        first, *others = self.outputs(image, (self._output_name, *self._described))
+        logits = self._logits_of(first)
+        said = dict(zip(self._described, (other[0] for other in others), strict=True))
+        embedding = said.get(EMBEDDING)
         height, width = image.shape[:2]
         probabilities = softmax(logits)
         return Prediction(
@@ -128,6 +151,9 @@ class OnnxSegmenter:
             entropy=enlarged(entropy(probabilities), height, width),
             margin=enlarged(margin(probabilities), height, width),
             version_id=self.bundle.version_id,
+            embedding=embedding,
+            novelty=self._acquaintance.novelty(embedding),
+            class_novelty=self._acquaintance.class_novelty(said.get(STRANGENESS), logits),
             watched={class_id: probabilities[class_id] for class_id in self._watched},
         )
 

@@ -1,9 +1,12 @@
 """The small segmentation networks, in one table by name.
 
 Every network takes pictures (N, 3, height, width) float32, normalised, and answers logits
-(N, classes, h, w) float32 at a fraction of that size; whoever wants a mask enlarges them.
+(N, classes, h, w) float32 at a fraction of that size; whoever wants a mask enlarges them. On
+request it also answers what it saw: its feature maps from early to deep, averaged down to the
+grid of a sixteenth of the picture, from which `descriptions.py` tells the known from the new.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -14,7 +17,24 @@ from torch import Tensor, nn
 from lifelong.errors import ConfigError
 
 
-def build_network(name: str, classes: int, *, seed: int) -> nn.Module:
+class Network(nn.Module):
+    """A segmentation network that can be asked what it saw."""
+
+    @abstractmethod
+    def seen(self, pictures: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(N, 3, h, w) to logits (N, classes, …) and feature maps, the coarsest last."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(N, 3, h, w) to logits (N, classes, …)."""
+        return self.seen(pictures)[0]
+
+    def described(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, h, w) to logits and to what was seen, (N, D, h', w') on the coarsest grid."""
+        logits, maps = self.seen(pictures)
+        return logits, torch.cat([_shrunk(one, maps[-1]) for one in maps], dim=1)
+
+
+def build_network(name: str, classes: int, *, seed: int) -> Network:
     """A fresh network; the same name, number of classes and seed give the same weights.
 
     Raises:
@@ -27,7 +47,7 @@ def build_network(name: str, classes: int, *, seed: int) -> nn.Module:
         return NETWORKS[name](classes)
 
 
-class FastCnn(nn.Module):
+class FastCnn(Network):
     """A half-million-parameter CNN for two CPU cores, logits at a quarter of the input size.
 
     It takes two ideas from Fast-SCNN (Poudel et al. 2019): shrink the picture at once and think
@@ -60,16 +80,17 @@ class FastCnn(nn.Module):
         self.fuse_quarter = _convolution(40, 40)
         self.head = nn.Conv2d(40, classes, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, h, w) to logits (N, classes, h/4, w/4)."""
+    def seen(self, pictures: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(N, 3, h, w) to logits (N, classes, h/4, w/4) and maps of 40, 80 and 128 channels."""
         quarter = self.quarter(self.stem(pictures))
         eighth = self.eighth(quarter)
         deep = self.sixteenth(eighth)
+        # The maps before they are fused: edges, parts and scene each speak for themselves.
+        maps = (quarter, eighth, deep)
         deep = deep + self.scene(deep.mean((2, 3), keepdim=True))
         eighth = self.fuse_eighth(eighth + _grown(self.narrow_to_eighth(deep), eighth))
         quarter = self.fuse_quarter(quarter + _grown(self.narrow_to_quarter(eighth), quarter))
-        logits: Tensor = self.head(quarter)
-        return logits
+        return self.head(quarter), maps
 
 
 class _Bottleneck(nn.Module):
@@ -111,7 +132,7 @@ def _grown(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-class _Lraspp(nn.Module):
+class _Lraspp(Network):
     """torchvision's Lite R-ASPP on MobileNetV3-Large (Howard et al. 2019), untrained."""
 
     def __init__(self, classes: int) -> None:
@@ -126,8 +147,15 @@ class _Lraspp(nn.Module):
         logits: Tensor = self.model.classifier(self.model.backbone(pictures))
         return logits
 
+    def seen(self, pictures: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `forward`, and maps of 40 and 128 channels; not for training."""
+        features, head = self.model.backbone(pictures), self.model.classifier
+        # The head's narrow view of the deep map: its 960 channels would be a heavy description.
+        # Asked twice, it would count a training batch twice in its statistics.
+        return head(features), (features["low"], head.cbr(features["high"]))
 
-class _SegformerB0(nn.Module):
+
+class _SegformerB0(Network):
     """SegFormer with the smallest encoder, MiT-B0 (Xie et al. 2021), untrained."""
 
     def __init__(self, classes: int) -> None:
@@ -141,13 +169,22 @@ class _SegformerB0(nn.Module):
         )
         self.model = SegformerForSemanticSegmentation(config)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, h, w) to logits (N, classes, h/4, w/4)."""
-        logits: Tensor = self.model(pixel_values=pictures, return_dict=True).logits
-        return logits
+    def seen(self, pictures: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(N, 3, h, w) to logits (N, classes, h/4, w/4) and maps of 32, 64 and 160 channels."""
+        answer = self.model(pixel_values=pictures, output_hidden_states=True, return_dict=True)
+        return answer.logits, tuple(answer.hidden_states[:3])
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+def _shrunk(x: Tensor, like: Tensor) -> Tensor:
+    """Means over the cells of a coarser grid; at the edges a cell may repeat the last pixels."""
+    steps = [-(-int(x.shape[axis]) // int(like.shape[axis])) for axis in (2, 3)]
+    missing = [int(like.shape[a + 2]) * step - int(x.shape[a + 2]) for a, step in enumerate(steps)]
+    if any(missing):
+        x = F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
+    return x if steps == [1, 1] else F.avg_pool2d(x, steps)
+
+
+NETWORKS: dict[str, Callable[[int], Network]] = {
     "fast_cnn": FastCnn,
     "lraspp_mobilenet_v3": _Lraspp,
     "segformer_b0": _SegformerB0,

@@ -7,14 +7,15 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from lifelong.errors import ExportMismatchError
+from lifelong.errors import ConfigError, ExportMismatchError
 from lifelong.model_bundle import ModelBundle
 from lifelong.preprocessing import Preprocessing, network_input
 from lifelong.segmenter import OnnxSegmenter
+from lifelong.training.networks import Network
 
-INPUT, OUTPUT = "image", "logits"
+INPUT, OUTPUT, FEATURES = "image", "logits", "features"
 _OPSET = 18
 
 # Two libraries that add the same numbers in another order differ by rounding; relative to the
@@ -22,12 +23,19 @@ _OPSET = 18
 TOLERANCE = 1e-4
 
 
-def onnx_from_network(network: nn.Module, how: Preprocessing) -> bytes:
+def onnx_from_network(
+    network: nn.Module, how: Preprocessing, *, with_features: bool = False
+) -> bytes:
     """(1, 3, height, width) float32 to (1, classes, h, w) as an ONNX file.
 
     Equal weights give equal bytes: whatever the exporter notes about the machine is taken out.
+
+    Args:
+        with_features: a second output, (1, D, h', w') of what the network saw; then `network` is
+            one of `networks.py`.
     """
     network = network.cpu().eval()
+    exported = _Describing(network) if with_features else network
     example = torch.zeros(1, 3, how.height, how.width)
     level = logging.getLogger("torch.onnx").level
     with warnings.catch_warnings():
@@ -36,11 +44,11 @@ def onnx_from_network(network: nn.Module, how: Preprocessing) -> bytes:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         try:
             program = torch.onnx.export(
-                network,
+                exported,
                 (example,),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, FEATURES] if with_features else [OUTPUT],
                 opset_version=_OPSET,
                 verbose=False,
             )
@@ -51,6 +59,19 @@ def onnx_from_network(network: nn.Module, how: Preprocessing) -> bytes:
     _forget_origins(model)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+class _Describing(nn.Module):
+    """A network whose answer is logits and what it saw."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(network, Network):
+            raise ConfigError(f"{type(network).__name__} cannot say what it saw; see networks.py")
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.described(pictures)
 
 
 def prove_equal(bundle: ModelBundle, network: nn.Module, images: list[NDArray[np.uint8]]) -> float:
