@@ -12,6 +12,7 @@ from cloud.demo.demo import Demo, truth_in
 from cloud.demo.people import People
 from cloud.demo.plan import FORGETFUL_TRAINING, DemoPlan
 from cloud.demo.run_config import rewrite_config, write_config
+from cloud.demo.signing import sign_models
 from cloud.demo.told import Told
 from cloud.demo.worlds import FramesWorld, ScenesWorld, World
 from lifelong.config import load_config
@@ -50,6 +51,7 @@ def make_demo(
         plan_for_frames(world, show_refusal) if frames else DemoPlan(show_refusal=show_refusal)
     )
     config_path = write_config(folder, plan)
+    sign_models(config_path)
     _write_holdouts(world, folder / "holdouts", plan)
     cloud = open_cloud(load_config(config_path))
     studio = LabelStudioServer(

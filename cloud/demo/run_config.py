@@ -12,6 +12,11 @@ from lifelong.config import load_config
 from lifelong.links.durable_files import write_whole
 
 TOKEN = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of an environment variable
+# A run makes its own key: nodes take no model that nobody signed.
+SIGNING: Mapping[str, Mapping[str, object]] = {
+    "releases": {"signing_key": "keys/signing.json"},
+    "edge": {"updates": {"trusted_keys": "keys/ring.json"}},
+}
 HOST_FOLDER = "var/lib/cornerloop"  # as the manifest names it, under the job's root
 
 
@@ -51,7 +56,9 @@ def _content(plan: DemoPlan) -> dict[str, Any]:
             "state_path": "edge-state",
             "release_poll_seconds": 0.5,
             "threads": 1,
+            **SIGNING["edge"],
         },
+        "releases": dict(SIGNING["releases"]),
         "label_studio": {
             "url": "http://127.0.0.1:1",  # until the server has started and has a port
             "token_env": TOKEN,
