@@ -1,19 +1,23 @@
 """The edge's composition root: a configuration to a node that is ready to run."""
 
 import fcntl
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from edge.answers import Answers
+from edge.camera_sources import camera_feed, rtsp_feed
+from edge.delivery_assembly import keeper_of, uploader_of
 from edge.errands import Errand
 from edge.escalation import Escalation
 from edge.frame_sources import FolderFrames
 from edge.health import Health
 from edge.health_report import HealthReports, Reporter
-from edge.loaded_models import Load, Trial
+from edge.live_frames import LiveFrames
+from edge.loaded_models import Trial
 from edge.machine import look_at
 from edge.model_slot import ModelSlot
 from edge.model_trial import ModelTrial
@@ -26,10 +30,9 @@ from edge.seen_frames import SeenFrames
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
 from edge.trust import open_trust
-from edge.uploader import Uploader
-from edge.video_sources import CameraFrames, VideoFrames
+from edge.video_sources import VideoFrames
 from lifelong.config import Config, load_label_map
-from lifelong.edge_config import CameraSource, EdgeSection, FolderSource, RtspSource
+from lifelong.edge_config import EdgeSection, FolderSource, RtspSource, VideoSource
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict, judge
 from lifelong.links.journal import Journal
@@ -38,7 +41,9 @@ from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import edge_id
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction
-from lifelong.segmenter import OnnxSegmenter
+from lifelong.segmenter import OnnxSegmenter, chosen_provider
+
+logger = logging.getLogger(__name__)
 
 
 def build_node(
@@ -98,11 +103,11 @@ def build_node(
         ),
         judge=_judge(edge, label_map),
         seed=edge.hard_examples.seed,
-        privacy=privacy,
+        keeper=keeper_of(edge, outbox, journal, privacy),
         answers=answers,
         escalation=_escalation(edge, store, journal, privacy, label_map, answers),
         outbox=outbox,
-        uploader=Uploader(outbox, store, journal, Errand("uploads", inline=inline)),
+        uploader=uploader_of(edge, outbox, store, journal, stop, inline=inline),
         journal=journal,
         health=health,
         reports=_reports(edge, label_map, store, health, Errand("health", inline=inline)),
@@ -126,11 +131,22 @@ def edge_section(config: Config) -> EdgeSection:
     return config.edge
 
 
-def loader(edge: EdgeSection, *, watched: tuple[int, ...] = ()) -> Load:
-    """How this node loads a bundle; `watched` classes tell their probabilities."""
+def loader(
+    edge: EdgeSection, *, watched: tuple[int, ...] = ()
+) -> Callable[[ModelBundle], OnnxSegmenter]:
+    """How this node loads a bundle; `watched` classes tell their probabilities.
+
+    Raises:
+        ConfigError: `edge.providers` names one that ONNX Runtime does not know.
+    """
+    provider = chosen_provider(edge.providers)
+    if edge.providers and provider != edge.providers[0]:
+        logger.warning("%s is not here; models run with %s", edge.providers[0], provider)
 
     def load(bundle: ModelBundle) -> OnnxSegmenter:
-        return OnnxSegmenter(bundle, threads=edge.threads, watched=watched)
+        return OnnxSegmenter(
+            bundle, threads=edge.threads, providers=edge.providers, watched=watched
+        )
 
     return load
 
@@ -181,11 +197,18 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
     source = edge.source
     if isinstance(source, FolderSource):
         return FolderFrames(source, journal=journal, wait=stop.wait, again=replay, **common)
-    if isinstance(source, RtspSource):
-        source = CameraSource(type="camera", device=source.url)
-    if isinstance(source, CameraSource):
-        return CameraFrames(source, journal=journal, wait=stop.wait, **common)
-    return VideoFrames(source, again=replay, **common)
+    if isinstance(source, VideoSource):
+        return VideoFrames(source, again=replay, wait=stop.wait, **common)
+    feed, name = rtsp_feed(source) if isinstance(source, RtspSource) else camera_feed(source)
+    return LiveFrames(
+        feed,
+        name,
+        back_pressure=source.back_pressure,
+        queue_frames=source.queue_frames,
+        reconnect_seconds=source.reconnect_seconds,
+        journal=journal,
+        **common,
+    )
 
 
 def _reports(

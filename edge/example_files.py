@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lifelong.errors import ChecksumError
 from lifelong.hard_examples import Verdict
 from lifelong.records.ids import sample_id_of, sha256_hex
@@ -19,7 +22,7 @@ JPEG_QUALITY = 95
 
 
 def example_files(
-    frame: Frame, prediction: Prediction, verdict: Verdict
+    frame: Frame, prediction: Prediction, verdict: Verdict, *, scene_hash: str = ""
 ) -> tuple[HardExample, dict[str, bytes]]:
     """A frame that is worth keeping, as a record and as the contents of its three files.
 
@@ -49,12 +52,21 @@ def example_files(
         scores=dict(verdict.scores),
         novelty=verdict.novelty,
         priority=verdict.priority,
+        scene_hash=scene_hash,
+        embedding=_rounded(prediction.embedding),
     )
     return example, {
         IMAGE: image,
         MASK: mask,
         RECORD: to_json(example),
     }
+
+
+def _rounded(embedding: NDArray[np.float32] | None) -> tuple[float, ...]:
+    """(D,) to D numbers with four decimals; () for none, and for one that is not all numbers."""
+    if embedding is None or not np.isfinite(embedding).all():
+        return ()
+    return tuple(round(float(value), 4) for value in embedding.ravel())
 
 
 def example_key(example: HardExample) -> str:

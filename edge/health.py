@@ -35,12 +35,15 @@ class Vitals:
     outbox_bytes: int = 0
     uploaded: int = 0
     dropped: int = 0
+    known_scenes: int = 0  # hard frames that were not kept because their scene is known
+    withheld: int = 0  # … for privacy
     swaps: int = 0
     fallbacks: int = 0
     release_number: int = 0  # that brought the running model; 0: not known
     refused_version: str | None = None
     refused_reason: str = ""
     source_exhausted: bool = False
+    source_error: str = ""  # why no frame comes at present
     last_error: str = ""
 
 

@@ -11,9 +11,9 @@ from edge.answers import Answers
 from edge.escalation import Escalation
 from edge.health import Health
 from edge.health_report import HealthReports
+from edge.keeping import KNOWN_SCENE, WITHHELD, Keeper
 from edge.model_slot import ModelSlot
 from edge.outbox import Outbox
-from edge.privacy import Privacy
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
 from edge.uploader import Uploader
@@ -32,7 +32,9 @@ FINISH_REPORT_S = 3.0  # for the last word on this node's health
 class FrameSource(Protocol):
     """Where frames come from; None means "nothing new for now"."""
 
-    unreadable: int
+    unreadable: int  # damaged frames so far
+    passed_over: int  # frames so far that newer ones replaced
+    trouble: str  # why no frame comes at present; empty while they come
 
     def __iter__(self) -> Iterator[Frame | None]: ...
 
@@ -55,7 +57,7 @@ class EdgeNode:
     slot: ModelSlot
     judge: Judge
     seed: int  # of the random choices
-    privacy: Privacy
+    keeper: Keeper
     outbox: Outbox
     uploader: Uploader
     journal: Journal
@@ -139,12 +141,7 @@ class EdgeNode:
         self.source.remember(frame)  # after the outbox has it: a kill in between repeats, not loses
 
     def _keep(self, frame: Frame, prediction: Prediction, verdict: Verdict) -> None:
-        allowed = self.privacy.applied(frame, prediction, verdict)
-        if allowed is None:
-            self.journal.event("frame.withheld", sequence=frame.sequence, score=verdict.score)
-            return
-        frame, prediction = allowed
-        example = self.outbox.put(frame, prediction, verdict)
+        example = self.keeper.keep(frame, prediction, verdict)
         if example is None:
             return
         self.health.vitals.hard_examples += 1
@@ -168,7 +165,13 @@ class EdgeNode:
         vitals.refused_version = self.slot.refused_version
         vitals.refused_reason = self.slot.refused_reason
         vitals.frames_unreadable = self.source.unreadable
+        vitals.frames_passed_over = self.source.passed_over
+        vitals.source_error = self.source.trouble
         vitals.outbox_examples, vitals.outbox_bytes = len(self.outbox), self.outbox.size
+        vitals.dropped = self.outbox.dropped
+        vitals.known_scenes = self.keeper.passed_over.get(KNOWN_SCENE, 0)
+        vitals.withheld = self.keeper.passed_over.get(WITHHELD, 0)
+        self.keeper.tell(at_once=at_once)
         vitals.uploaded, vitals.swaps = self.uploader.uploaded, self.slot.swaps
         vitals.last_error = self.uploader.last_error or self.slot.last_error or vitals.last_error
         self.health.beat(at_once=at_once)

@@ -5,6 +5,7 @@ under an unfinished name and renamed; it goes by being renamed to one. So at any
 a power cut, an entry is there as a whole or not at all. One process at a time, any thread.
 """
 
+import errno
 import logging
 import shutil
 import threading
@@ -26,6 +27,10 @@ from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json
 
 logger = logging.getLogger(__name__)
+
+# What a write says when there is no room; an entry of less worth makes some.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_ROOM_TRIES = 8
 
 # Boxes without a battery for their clock wake up in 1970: an entry from before this has no age.
 CLOCKS_ARE_SET_SINCE = datetime(2024, 1, 1, tzinfo=UTC)
@@ -57,6 +62,7 @@ class Outbox:
         self._lock = threading.RLock()
         self._entries: dict[SampleId, OutboxEntry] = {}
         self._size = 0
+        self._dropped = 0
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open()
 
@@ -68,13 +74,23 @@ class Outbox:
         """Bytes of all entries."""
         return self._size
 
-    def put(self, frame: Frame, prediction: Prediction, verdict: Verdict) -> HardExample | None:
+    @property
+    def dropped(self) -> int:
+        """Hard examples that were given up since the start."""
+        return self._dropped
+
+    def put(
+        self, frame: Frame, prediction: Prediction, verdict: Verdict, *, scene_hash: str = ""
+    ) -> HardExample | None:
         """Keep a hard example; it is on the disk when this returns.
+
+        Args:
+            scene_hash: of the picture, 16 hex digits (`edge/scene_hash.py`).
 
         Returns:
             The example, or None when it was dropped because there is no room for it.
         """
-        example, contents = example_files(frame, prediction, verdict)
+        example, contents = example_files(frame, prediction, verdict, scene_hash=scene_hash)
         size = sum(len(data) for data in contents.values())
         entry = OutboxEntry(example=example, size=size, kept_at=self._now())
         with self._lock:
@@ -83,18 +99,31 @@ class Outbox:
             if not self._make_room(entry):
                 return None
             try:
-                self._write(example.sample_id, contents)
+                self._write_making_room(example, contents)
             except OSError as error:
                 self._tell_dropped(example, f"cannot be written: {error.strerror or error}")
                 return None
             self._add(entry)
             return example
 
+    def __contains__(self, sample_id: SampleId) -> bool:
+        return sample_id in self._entries
+
     def waiting(self) -> list[HardExample]:
-        """What waits, highest score first, then in the order in which it was seen."""
+        """What waits, highest priority first, then in the order in which the device saw it."""
+        return [entry.example for entry in self.entries()]
+
+    def entries(self, *, by_bytes: bool = False) -> list[OutboxEntry]:
+        """What waits, with sizes, in the same order; `by_bytes`: highest priority a byte first."""
         with self._lock:
-            examples = [entry.example for entry in self._entries.values()]
-        return sorted(examples, key=lambda example: (-example.score, example.sequence))
+            entries = list(self._entries.values())
+        return sorted(
+            entries,
+            key=lambda entry: (
+                -entry.example.priority / (entry.size if by_bytes else 1),
+                entry.example.sequence,
+            ),
+        )
 
     def contents(self, example: HardExample) -> dict[str, bytes] | None:
         """The three files of an entry by storage key, in the order in which they are to go.
@@ -112,6 +141,13 @@ class Outbox:
         """Storage has confirmed it: the local copy goes."""
         with self._lock:
             self._take_out(sample_id)
+
+    def replaced(self, sample_id: SampleId, *, by: SampleId) -> None:
+        """A better frame of the same scene is kept: this one goes, if it still waits."""
+        with self._lock:
+            if sample_id in self._entries:
+                self._take_out(sample_id)
+                self._journal.event("hard_example.replaced", sample_id=sample_id, by=by)
 
     def drop(self, sample_id: SampleId, reason: str) -> None:
         """Give an entry up undelivered, and say so in the journal; nothing when it is gone."""
@@ -133,27 +169,51 @@ class Outbox:
                 self.drop(sample_id, f"older than {self._max_age.total_seconds() / 3600:g} h")
 
     def _make_room(self, new: OutboxEntry) -> bool:
-        """Evict the least hard entries until `new` fits; False when `new` itself is the least."""
+        """Evict the lowest priorities until `new` fits; False when `new` itself is the lowest."""
         limit = f"outbox is full ({self._max_bytes // 2**20} MiB)"
         if new.size > self._max_bytes:
             self._tell_dropped(new.example, f"larger than the whole outbox: {new.size} bytes")
             return False
-        # The lowest score goes first; of equal ones the older, which says less about today.
-        ranked = sorted(
-            self._entries.values(), key=lambda entry: (entry.example.score, entry.kept_at)
-        )
+        ranked = self._lowest_first()
         excess = self.size + new.size - self._max_bytes
         victims: list[OutboxEntry] = []
         while excess > 0:
             victim = ranked[len(victims)]
-            if victim.example.score > new.example.score:
-                self._tell_dropped(new.example, f"{limit} of harder examples")
+            if victim.example.priority > new.example.priority:
+                self._tell_dropped(new.example, f"{limit} of higher priorities")
                 return False
             victims.append(victim)
             excess -= victim.size
         for victim in victims:
-            self.drop(victim.example.sample_id, f"{limit}, a harder example came")
+            self.drop(victim.example.sample_id, f"{limit}, a higher priority came")
         return True
+
+    def _lowest_first(self) -> list[OutboxEntry]:
+        # Of equal priorities the older goes first, which says less about today. The device's own
+        # count says which is older: its clock may jump.
+        return sorted(
+            self._entries.values(),
+            key=lambda entry: (entry.example.priority, entry.example.sequence),
+        )
+
+    def _write_making_room(self, example: HardExample, contents: dict[str, bytes]) -> None:
+        """Write; on a disk that others have filled, lower priorities go to make room.
+
+        Raises:
+            OSError: there is none to be made, or the disk is broken.
+        """
+        for _ in range(_ROOM_TRIES):
+            try:
+                self._write(example.sample_id, contents)
+                return
+            except OSError as error:
+                lowest = next(iter(self._lowest_first()), None)
+                if error.errno not in _NO_ROOM or lowest is None:
+                    raise
+                if lowest.example.priority >= example.priority:
+                    raise
+                self.drop(lowest.example.sample_id, "disk is full, a higher priority came")
+        self._write(example.sample_id, contents)
 
     def _write(self, sample_id: SampleId, contents: dict[str, bytes]) -> None:
         temporary = self._folder / f"{UNFINISHED}{sample_id}"
@@ -215,10 +275,12 @@ class Outbox:
             self._remove(sample_id)
 
     def _tell_dropped(self, example: HardExample, reason: str) -> None:
-        logger.warning("dropped %s, score %.3f: %s", example.sample_id, example.score, reason)
+        self._dropped += 1
+        logger.warning("dropped %s, priority %.3f: %s", example.sample_id, example.priority, reason)
         facts: dict[str, JSONValue] = {
             "sample_id": example.sample_id,
             "score": example.score,
+            "priority": example.priority,
             "reason": reason,
         }
         self._journal.event("hard_example.dropped", **facts)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lifelong.edge_config import HardExamplesSection
+from lifelong.preprocessing import at_picture_size
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.pixels import Prediction
 from lifelong.region_doubts import RegionDoubt, bounded_plane, region_scores
@@ -74,7 +76,7 @@ def judge(
             in `SECOND_LOOKS`; None when there is none.
     """
     regions = region_scores(prediction, section.confidence_below, by="class")
-    scores = _scores_of(regions) | _novelties(prediction)
+    scores = _scores_of(prediction, regions, section.confidence_below) | _novelties(prediction)
     novelty = scores.get("novelty")
     if section.policy == "ibt":
         scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
@@ -120,6 +122,8 @@ def disagreement(first: Prediction, second: Prediction) -> float:
 def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[str, float]:
     """One number per score policy for a frame, each 0 (sure) .. 1 (no idea).
 
+    Means are over the cells of the network's own grid, where its answer was made.
+
     * `entropy`: mean normalised entropy
     * `margin`: one minus the mean margin
     * `least_confidence`: one minus the mean of the best probability
@@ -134,7 +138,7 @@ def frame_scores(prediction: Prediction, section: HardExamplesSection) -> dict[s
     Training takes the quantiles of these over its pictures into the bundle's manifest.
     """
     regions = region_scores(prediction, section.confidence_below, by="class")
-    scores = _scores_of(regions) | _novelties(prediction)
+    scores = _scores_of(prediction, regions, section.confidence_below) | _novelties(prediction)
     scores["ibt"] = _share_of_doubtful_pieces(prediction, section.confidence_below)
     return scores
 
@@ -223,16 +227,21 @@ def _novelties(prediction: Prediction) -> dict[str, float]:
     return scores
 
 
-def _scores_of(regions: tuple[RegionDoubt, ...]) -> dict[str, float]:
-    """Every score but `ibt` from the regions by class; their pixels are all pixels of the frame."""
-    pixels = max(sum(region.area for region in regions), 1)  # nothing seen is nothing doubted
-    classes = max(len(regions), 1)
+def _scores_of(
+    prediction: Prediction, regions: tuple[RegionDoubt, ...], confidence_below: float
+) -> dict[str, float]:
+    """Every score of pixels; `regions` are those by class. Nothing seen is nothing doubted."""
+    if not regions:
+        return dict.fromkeys(
+            ("entropy", "margin", "least_confidence", "share_below", "cross_entropy"), 0.0
+        )
+    confidence = bounded_plane(prediction, "confidence")
     return {
-        "entropy": _share(sum(r.entropy * r.area for r in regions) / pixels),
-        "margin": _share(sum((1.0 - r.margin) * r.area for r in regions) / pixels),
-        "least_confidence": _share(sum((1.0 - r.confidence) * r.area for r in regions) / pixels),
-        "share_below": _share(sum(r.share_below * r.area for r in regions) / pixels),
-        "cross_entropy": _share(sum(r.entropy for r in regions) / classes),
+        "entropy": _mean(bounded_plane(prediction, "entropy")),
+        "margin": 1.0 - _mean(bounded_plane(prediction, "margin")),
+        "least_confidence": 1.0 - _mean(confidence),
+        "share_below": float(np.count_nonzero(confidence < confidence_below) / confidence.size),
+        "cross_entropy": _share(sum(region.entropy for region in regions) / len(regions)),
     }
 
 
@@ -247,6 +256,10 @@ def _share_of_doubtful_pieces(prediction: Prediction, confidence_below: float) -
     large = areas >= MIN_REGION_SHARE * prediction.mask.size
     counted = confidence[large] if large.any() else confidence
     return float(np.count_nonzero(counted <= confidence_below) / counted.size)
+
+
+def _mean(plane: NDArray[np.float32]) -> float:
+    return _share(float(plane.mean(dtype=np.float64)))
 
 
 def _share(value: float) -> float:

@@ -76,6 +76,7 @@ def test_edge_08_tr_01_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
     edge = {
         "source": {"type": "folder", "path": "frames", "stop_when_empty": True, "poll_seconds": 0},
         "hard_examples": {"policy": "cloud_only"},
+        "updates": {"unsigned": "accept", "trial": False},
         "threads": 1,
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"storage": "storage", "edge": edge}))
