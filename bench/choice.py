@@ -5,7 +5,8 @@ python -m bench.choice --out runs/bench/choice.jsonl      (resumable: done choic
 
 A camera streams drawn streets, mostly clear, the weather the shipped edge model was trained in;
 dusk, rain, fog and night are rare. Each policy may send so many frames as the budget says: those
-that its own score puts first. Random choice sends as many, drawn evenly, with several seeds. The
+that its own score puts first; `priority` is what a node's uploads go by, the default policy's
+score times novelty. Random choice sends as many, drawn evenly, with several seeds. The
 chosen frames get their exact labels, and one round with the default settings learns from them.
 Every round starts from the same weights and memory and sits the same hold-outs.
 """
@@ -23,25 +24,38 @@ import torch
 from bench.measuring import report
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import draw_scene
+from cloud.familiarity import FamiliarPicture
 from cloud.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.edge_config import HardExamplesSection
 from lifelong.evaluation import Examined, Holdouts, evaluate
-from lifelong.hard_examples import frame_scores
+from lifelong.hard_examples import disagreement, frame_scores
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.model_versions import EvaluationReport
+from lifelong.second_looks import mirrored_look
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import Pictures, joined, no_pictures, pictures_from_pairs
 from lifelong.training.lesson import Lesson
 from lifelong.training.trainer import train
 
-POLICIES = ("entropy", "margin", "least_confidence", "share_below", "cross_entropy", "ibt")
+POLICIES = (
+    "entropy",
+    "margin",
+    "least_confidence",
+    "share_below",
+    "cross_entropy",
+    "ibt",
+    "flip_consistency",
+    "novelty",
+    "priority",
+)
 SHARES = {"clear": 0.80, "dusk": 0.08, "rain": 0.06, "fog": 0.04, "night": 0.02}
-MEMORY, STREAM, HELD_OUT = 1_000_000, 3_000_000, 900_000  # seeds of scenes; never shared
+# Seeds of scenes; never shared.
+MEMORY, HELD_BACK, STREAM, HELD_OUT = 1_000_000, 1_500_000, 3_000_000, 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +85,19 @@ class Beginning:
     def how(self) -> Preprocessing:
         return Preprocessing(height=self.section.height, width=self.section.width)
 
-    def bundle(self, weights: Weights) -> ModelBundle:
+    def bundle(self, weights: Weights, *, knows: bool = False) -> ModelBundle:
+        """`knows`: with what the model of the camera was trained for, so that it tells the new."""
         manifest = BundleManifest(
             label_map=CITYSCAPES,
             preprocessing=self.how,
             network=self.section.network,
             weights_sha256=sha256_hex(weights_to_bytes(weights)),
         )
-        return packed(weights, manifest, [])
+        if not knows:
+            return packed(weights, manifest, [])
+        known = [FamiliarPicture("clear", image) for image, _ in clear_scenes(MEMORY, 96)]
+        held_back = [image for image, _ in clear_scenes(HELD_BACK, 64)]
+        return packed(weights, manifest, held_back, familiar=known)
 
     def examined(self, weights: Weights) -> EvaluationReport:
         return evaluate(OnnxSegmenter(self.bundle(weights), threads=1), self.holdouts, CITYSCAPES)
@@ -115,7 +134,7 @@ def beginning(steps: int, holdout: int) -> Beginning:
     """The shipped weights, pictures of the weather they know, and hold-outs of all weathers."""
     section = TrainingSection(threads=1, steps=steps)
     how = Preprocessing(height=section.height, width=section.width)
-    memory = [(s.image, s.mask) for s in (draw_scene(MEMORY + n, "clear") for n in range(96))]
+    memory = clear_scenes(MEMORY, 96)
     holdouts = {
         condition: [
             (scene.image, scene.mask)
@@ -131,16 +150,27 @@ def beginning(steps: int, holdout: int) -> Beginning:
     )
 
 
+def clear_scenes(first: int, count: int) -> list[Examined]:
+    """Pictures of the weather that the model knows, with their labels."""
+    scenes = (draw_scene(first + number, "clear") for number in range(count))
+    return [(scene.image, scene.mask) for scene in scenes]
+
+
 def streamed(begun: Beginning, frames: int) -> list[Streamed]:
     """The camera's frames in mixed order, with the scores of the edge's model."""
-    segmenter = OnnxSegmenter(begun.bundle(begun.weights), threads=1)
+    segmenter = OnnxSegmenter(begun.bundle(begun.weights, knows=True), threads=1)
     section = HardExamplesSection()
     conditions = [name for name, share in SHARES.items() for _ in range(round(frames * share))]
     np.random.default_rng(0).shuffle(conditions)
     found = []
     for number, condition in enumerate(conditions):
         image = draw_scene(STREAM + number, condition).image
-        scores = frame_scores(segmenter.segment(image), section)
+        prediction = segmenter.segment(image)
+        scores = frame_scores(prediction, section)
+        assert prediction.novelty is not None
+        scores["novelty"] = prediction.novelty
+        scores["priority"] = scores[section.policy] * prediction.novelty
+        scores["flip_consistency"] = disagreement(prediction, mirrored_look(segmenter, image))
         found.append(Streamed(condition, STREAM + number, scores))
     return found
 
