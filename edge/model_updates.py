@@ -104,7 +104,9 @@ class ModelUpdates:
         Raises:
             StorageError: storage cannot be reached or refuses; nothing is known then.
         """
-        current, staged = self._read(CURRENT_RELEASE), self._read(STAGED_RELEASE)
+        # In this order: between the two a promotion or a roll-back writes the current one first.
+        staged = self._read(STAGED_RELEASE)
+        current = self._read(CURRENT_RELEASE)
         self._look_for_keys((current, staged))
         for_all = self._believed(current, CURRENT_RELEASE)
         for_some = self._believed(staged, STAGED_RELEASE)
