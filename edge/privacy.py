@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from lifelong.edge_config import PrivacySection
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict
-from lifelong.preprocessing import enlarged
+from lifelong.preprocessing import at_picture_size, enlarged
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction
 from lifelong.regions import connected_pieces
@@ -91,6 +91,7 @@ class Privacy:
             blurred = dilated(self._seen(prediction, self._blur), section.margin_px)
             image = unrecognisable(image, blurred)
         if section.crop == "doubtful" and verdict.regions:
+            prediction = at_picture_size(prediction)
             box = doubtful_box(prediction.entropy)
         attributes = _allowed(frame.attributes, section.attributes)
         if box != (0, 0, width - 1, height - 1):

@@ -250,9 +250,8 @@ def _share_of_doubtful_pieces(prediction: Prediction, confidence_below: float) -
         return 0.0
     labels = connected_pieces(prediction.mask).labels.ravel()
     areas = np.bincount(labels)
-    confidence = (
-        np.bincount(labels, weights=bounded_plane(prediction, "confidence").ravel()) / areas
-    )
+    sure = bounded_plane(at_picture_size(prediction), "confidence").ravel()
+    confidence = np.bincount(labels, weights=sure) / areas
     large = areas >= MIN_REGION_SHARE * prediction.mask.size
     counted = confidence[large] if large.any() else confidence
     return float(np.count_nonzero(counted <= confidence_below) / counted.size)

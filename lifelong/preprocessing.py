@@ -1,6 +1,6 @@
 """Image to network input and its answers back to image size; class ids: `logit_masks.py`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lifelong.errors import ShapeError
+from lifelong.records.pixels import Prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,19 @@ def enlarged(values: NDArray[np.float32], height: int, width: int) -> NDArray[np
     """Bilinear resize of one (h, w) float32 plane to (height, width), pixel centres aligned."""
     plane = Image.fromarray(values)
     return np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+
+
+def at_picture_size(prediction: Prediction) -> Prediction:
+    """The prediction with its planes of doubt as large as its mask."""
+    if prediction.confidence.shape == prediction.mask.shape:
+        return prediction
+    height, width = prediction.mask.shape
+    return replace(
+        prediction,
+        confidence=enlarged(prediction.confidence, height, width),
+        entropy=enlarged(prediction.entropy, height, width),
+        margin=enlarged(prediction.margin, height, width),
+    )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """How sure a prediction is of its regions: means over each connected piece, or over each class.
 
-Works on horizontal runs of equal class, not on pixels: a frame of a video is judged within a
-millisecond, thousands of runs instead of hundreds of thousands of pixels.
+A frame of a video is judged within a millisecond: areas and boxes come from horizontal runs of
+equal class, thousands instead of hundreds of thousands of pixels, and means from the cells of the
+network's own grid.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lifelong.preprocessing import at_picture_size
 from lifelong.records.pixels import Prediction
 from lifelong.regions import connected_pieces, run_boxes
 
@@ -41,39 +43,43 @@ def region_scores(
 ) -> tuple[RegionDoubt, ...]:
     """How sure the model is of each region: of each connected piece, or of each class as a whole.
 
+    Areas and boxes are those of the mask. Classes take their means over the cells of the
+    network's grid, pieces, which may be smaller than a cell, over the enlarged planes.
+
     Returns:
         Pieces in reading order of their first pixels, or classes by id; none without pixels.
     """
-    mask = prediction.mask
-    if mask.size == 0:
+    if prediction.mask.size == 0:
         return ()
+    if by == "piece":
+        prediction = at_picture_size(prediction)
+    mask = prediction.mask
     flat = np.ascontiguousarray(mask).ravel()
     starts = _run_starts(flat, mask.shape[1])
     ends = np.append(starts[1:], flat.size) - 1
     if by == "piece":
         pieces = connected_pieces(mask)
         numbers, boxes, class_ids = pieces.labels.ravel()[starts], pieces.boxes, pieces.class_ids
+        cells = pieces.labels.ravel()
     else:
-        present, numbers = np.unique(flat[starts], return_inverse=True)
-        boxes, class_ids = run_boxes(numbers, starts, ends, mask.shape[1]), present
+        class_ids, numbers = np.unique(flat[starts], return_inverse=True)
+        boxes = run_boxes(numbers, starts, ends, mask.shape[1])
+        cells = np.searchsorted(class_ids, _cells(mask, prediction.confidence.shape)).ravel()
     areas = np.bincount(numbers, weights=ends - starts + 1)
-    confidence = bounded_plane(prediction, "confidence")
-    planes = (
-        confidence,
-        bounded_plane(prediction, "entropy"),
-        bounded_plane(prediction, "margin"),
-        (confidence < confidence_below).astype(np.float32),
-    )
-    columns = [_sums(plane, starts, numbers) / areas for plane in planes]
+    columns = _means(prediction, confidence_below, cells, len(class_ids))
+    for number in np.flatnonzero(np.bincount(cells, minlength=len(class_ids)) == 0):
+        # A class between the cells' middles: the cell that its first pixel lies in speaks for it.
+        place = _cell_at(int(starts[numbers == number][0]), mask, prediction.confidence.shape)
+        columns[:, number] = _values_at(prediction, confidence_below, place)
     return tuple(
         RegionDoubt(
             class_id=int(class_ids[index]),
             area=int(areas[index]),
             box=(int(box[0]), int(box[1]), int(box[2]), int(box[3])),
-            confidence=_share(columns[0][index]),
-            entropy=_share(columns[1][index]),
-            margin=_share(columns[2][index]),
-            share_below=_share(columns[3][index]),
+            confidence=_share(columns[0, index]),
+            entropy=_share(columns[1, index]),
+            margin=_share(columns[2, index]),
+            share_below=_share(columns[3, index]),
         )
         for index, box in enumerate(boxes)
     )
@@ -82,7 +88,7 @@ def region_scores(
 def bounded_plane(
     prediction: Prediction, name: Literal["confidence", "entropy", "margin"]
 ) -> NDArray[np.float32]:
-    """One (H, W) float32 plane within 0 .. 1; what is no number is as doubtful as can be."""
+    """One (h, w) float32 plane within 0 .. 1; what is no number is as doubtful as can be."""
     plane: NDArray[np.float32] = getattr(prediction, name)
     # NaN is in no interval: one look at both ends passes the usual plane without a copy.
     if plane.size == 0 or (plane.min() >= 0.0 and plane.max() <= 1.0):
@@ -98,10 +104,49 @@ def _run_starts(flat: NDArray[np.uint8], width: int) -> Indices:
     return np.flatnonzero(begins)
 
 
-def _sums(plane: NDArray[np.float32], starts: Indices, numbers: Indices) -> Floats:
-    """Sums of a plane by region; float32 within a run, where numpy adds in pairs, then float64."""
-    runs = np.add.reduceat(np.ascontiguousarray(plane).ravel(), starts)
-    return np.bincount(numbers, weights=runs).astype(np.float64)
+def _cells(mask: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The class at the middle of each cell of a grid: (H, W) to (h, w)."""
+    if mask.shape == grid:
+        return mask
+    rows, columns = (
+        (np.arange(cells) * 2 + 1) * size // (2 * cells)
+        for cells, size in zip(grid, mask.shape, strict=True)
+    )
+    chosen: NDArray[np.uint8] = mask[rows[:, None], columns]
+    return chosen
+
+
+def _cell_at(place: int, mask: NDArray[np.uint8], grid: tuple[int, ...]) -> tuple[int, int]:
+    """Row and column of the cell that holds a place of the flat mask."""
+    (height, width), (rows, columns) = mask.shape, grid
+    return place // width * rows // height, place % width * columns // width
+
+
+def _means(prediction: Prediction, confidence_below: float, cells: Indices, regions: int) -> Floats:
+    """(4, N): mean confidence, entropy, margin and share below of the cells of each region."""
+    counts = np.maximum(np.bincount(cells, minlength=regions), 1)
+    return np.stack(
+        [
+            np.bincount(cells, weights=plane.ravel(), minlength=regions) / counts
+            for plane in _planes(prediction, confidence_below)
+        ]
+    )
+
+
+def _values_at(
+    prediction: Prediction, confidence_below: float, place: tuple[int, int]
+) -> list[float]:
+    return [float(plane[place]) for plane in _planes(prediction, confidence_below)]
+
+
+def _planes(prediction: Prediction, confidence_below: float) -> tuple[NDArray[np.generic], ...]:
+    confidence = bounded_plane(prediction, "confidence")
+    return (
+        confidence,
+        bounded_plane(prediction, "entropy"),
+        bounded_plane(prediction, "margin"),
+        confidence < confidence_below,
+    )
 
 
 def _share(value: float) -> float:

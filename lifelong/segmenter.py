@@ -10,7 +10,7 @@ from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
 from lifelong.novelty import Acquaintance
-from lifelong.preprocessing import enlarged, network_input, softmax
+from lifelong.preprocessing import network_input, softmax
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import entropy, margin
 
@@ -134,7 +134,7 @@ class OnnxSegmenter:
     def segment(self, image: NDArray[np.uint8]) -> Prediction:
         """Segment one picture at its own size.
 
-        Confidence, entropy and margin are computed at the network's resolution and enlarged.
+        Confidence, entropy and margin come at the network's own resolution.
 
         Raises:
             ModelOutputError: as `logits`.
@@ -147,9 +147,9 @@ class OnnxSegmenter:
         probabilities = softmax(logits)
         return Prediction(
             mask=mask_from_logits(logits, height, width),
-            confidence=enlarged(probabilities.max(axis=0), height, width),
-            entropy=enlarged(entropy(probabilities), height, width),
-            margin=enlarged(margin(probabilities), height, width),
+            confidence=probabilities.max(axis=0),
+            entropy=entropy(probabilities),
+            margin=margin(probabilities),
             version_id=self.bundle.version_id,
             embedding=embedding,
             novelty=self._acquaintance.novelty(embedding),

@@ -56,14 +56,17 @@ class Frame:
 class Prediction:
     """What a segmenter answers for one frame, in memory only.
 
+    The planes of doubt cover the picture on a grid of their own, (h, w): the network's, which
+    knows no more on a finer one; `lifelong.preprocessing.at_picture_size` enlarges them.
+
     Raises:
         ShapeError: the arrays disagree with each other or with their types.
     """
 
     mask: NDArray[np.uint8]  # (H, W), class ids
-    confidence: NDArray[np.float32]  # (H, W), probability of the chosen class, 0 .. 1
-    entropy: NDArray[np.float32]  # (H, W), normalised, 0 = sure, 1 = uniform
-    margin: NDArray[np.float32]  # (H, W), best minus second best probability, 0 .. 1
+    confidence: NDArray[np.float32]  # (h, w), probability of the chosen class, 0 .. 1
+    entropy: NDArray[np.float32]  # (h, w), normalised, 0 = sure, 1 = uniform
+    margin: NDArray[np.float32]  # (h, w), best minus second best probability, 0 .. 1
     version_id: VersionId
     # (D,), the model's whitened description of the picture; None when the bundle brings none
     embedding: NDArray[np.float32] | None = None
@@ -81,12 +84,14 @@ class Prediction:
             raise ShapeError(
                 f"Prediction.mask: expected uint8 (H, W), got {self.mask.dtype} {self.mask.shape}"
             )
+        grid = self.confidence.shape
+        if len(grid) != 2 or (0 in grid) != (0 in self.mask.shape):
+            raise ShapeError(f"Prediction.confidence: {grid} cannot cover {self.mask.shape}")
         for name in ("confidence", "entropy", "margin"):
             values = getattr(self, name)
-            if values.shape != self.mask.shape or values.dtype != np.float32:
+            if values.shape != grid or values.dtype != np.float32:
                 raise ShapeError(
-                    f"Prediction.{name}: expected float32 {self.mask.shape}, "
-                    f"got {values.dtype} {values.shape}"
+                    f"Prediction.{name}: expected float32 {grid}, got {values.dtype} {values.shape}"
                 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.model_bundle import BundleManifest, make_bundle
-from lifelong.preprocessing import Preprocessing
+from lifelong.preprocessing import Preprocessing, at_picture_size
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.segmenter import CPU, OnnxSegmenter, chosen_provider
 from tests.builders import SMALL_MAP, an_image
@@ -27,8 +27,10 @@ def test_a_picture_of_any_size_is_answered_at_its_own_size(height, width):
     prediction = OnnxSegmenter(tiny_bundle(), threads=1).segment(
         an_image(height=height, width=width)
     )
-    for plane in (prediction.mask, prediction.confidence, prediction.entropy, prediction.margin):
+    large = at_picture_size(prediction)
+    for plane in (prediction.mask, large.confidence, large.entropy, large.margin):
         assert plane.shape == (height, width)
+    assert prediction.entropy.shape == (16, 24)  # the network's own, which knows no finer
     assert prediction.mask.max() < len(SMALL_MAP)
     assert prediction.version_id == tiny_bundle().version_id
 
