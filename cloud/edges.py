@@ -117,6 +117,8 @@ def alarms_of(health: EdgeHealth) -> dict[str, str]:
     found = dict(health.alarms)
     if health.failed_share > FAILED_FRAMES:
         found["frames"] = f"{100 * health.failed_share:.0f} % of its frames fail"
+    if health.source_error:
+        found["source"] = f"no frame comes: {health.source_error}"
     for name, free in (("outbox", health.outbox_free_bytes), ("state", health.state_free_bytes)):
         if free is not None and free < LOW_DISK_BYTES:
             found[f"disk of {name}"] = f"{free / 2**20:.0f} MiB left on the disk of its {name}"

@@ -138,8 +138,11 @@ class HealthReports:
             outbox_bytes=vitals.outbox_bytes,
             uploaded=vitals.uploaded,
             dropped=vitals.dropped,
+            known_scenes=vitals.known_scenes,
+            withheld=vitals.withheld,
             drift=dict(drift.statistics()) if drift else {},
             alarms=dict(drift.alarms()) if drift else {},
+            source_error=vitals.source_error,
             last_error=vitals.last_error,
         )
 

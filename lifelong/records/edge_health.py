@@ -43,6 +43,8 @@ class EdgeHealth:
     outbox_bytes: int = 0
     uploaded: int = 0
     dropped: int = 0  # hard examples that were given up: no space, too old
+    known_scenes: int = 0  # hard frames that were not kept, because their scene is known
+    withheld: int = 0  # … for privacy
 
     cpu_celsius: float | None = None
     load: float | None = None  # average of the last minute, a core
@@ -52,4 +54,5 @@ class EdgeHealth:
 
     drift: Mapping[str, float] = field(default_factory=dict)  # statistic -> value
     alarms: Mapping[str, str] = field(default_factory=dict)  # name -> words
+    source_error: str = ""  # why no frame comes at present
     last_error: str = ""

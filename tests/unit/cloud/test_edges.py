@@ -143,6 +143,7 @@ def test_a_node_that_reports_seldom_is_not_silent_between_two_reports():
         ({"alarms": {"drift": "PSI 0.4"}}, EdgeState.ALARM, "PSI 0.4"),
         ({"failed_share": 0.02}, EdgeState.ALARM, "2 % of its frames fail"),
         ({"state_free_bytes": 5 * 2**20}, EdgeState.ALARM, "5 MiB left"),
+        ({"source_error": "no route to host"}, EdgeState.ALARM, "no frame comes: no route"),
         ({"cpu_celsius": 97.0}, EdgeState.ALARM, "97 °C"),
     ],
 )
