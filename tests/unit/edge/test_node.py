@@ -256,8 +256,36 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path):
         lock_state(tmp_path / "file/state")
 
 
-@pytest.mark.parametrize("kind", ["camera", "video"])
-def test_a_node_is_built_for_every_kind_of_source(tmp_path, storage, kind):
-    source = {"type": kind} if kind == "camera" else {"type": kind, "path": tmp_path / "none.mp4"}
+@pytest.mark.parametrize(
+    ("source", "built_as"),
+    [
+        ({"type": "camera"}, "LiveFrames"),
+        ({"type": "rtsp", "url": "rtsp://cam/live"}, "LiveFrames"),
+        ({"type": "video", "path": "none.mp4"}, "VideoFrames"),
+        ({"type": "folder", "path": "frames"}, "FolderFrames"),
+    ],
+)
+def test_a_node_is_built_for_every_kind_of_source(tmp_path, storage, source, built_as):
     built = node(tmp_path, storage, source=source)
-    assert type(built.source).__name__ == f"{kind.title()}Frames"
+    assert type(built.source).__name__ == built_as
+
+
+def test_health_tells_frames_passed_over_and_what_is_wrong_with_the_source(tmp_path, storage):
+    write_frames(tmp_path, 4)
+    source = {
+        "type": "folder",
+        "path": tmp_path / "frames",
+        "stop_when_empty": True,
+        "back_pressure": "latest",
+    }
+    built = node(tmp_path, storage, source=source)
+    built.source.trouble = "camera 0: cannot be opened"
+    built.run()
+    told = json.loads((tmp_path / "state/health.json").read_text())
+    assert (told["frames"], told["frames_passed_over"]) == (1, 3)
+    assert told["source_error"] == "camera 0: cannot be opened"
+
+
+def test_an_unknown_execution_provider_is_told_before_the_node_runs(tmp_path, storage):
+    with pytest.raises(ConfigError, match="ONNX Runtime knows no 'CUDA'"):
+        node(tmp_path, storage, providers=("CUDA",))
