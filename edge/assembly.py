@@ -26,6 +26,7 @@ from edge.node import EdgeNode, FrameSource, Judge
 from edge.outbox import Outbox
 from edge.privacy import Privacy
 from edge.probation import Guards
+from edge.second_looks import second_look_for
 from edge.seen_frames import SeenFrames
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
@@ -83,25 +84,27 @@ def build_node(
         edge_id=edge_id(edge.id),
     )
     health = Health(state / "health.json")
+    slot = ModelSlot(
+        updates,
+        loader(edge, watched=privacy.watched),
+        journal,
+        Errand("model updates", inline=inline),
+        poll_seconds=edge.release_poll_seconds,
+        canary_frames=edge.canary_frames,
+        proven_after=edge.updates.proven_after,
+        guards=Guards(
+            max_slowdown=edge.updates.max_slowdown,
+            min_confidence_share=edge.updates.min_confidence_share,
+        ),
+        forgiven_deaths=edge.updates.forgiven_deaths,
+        keep_previous=edge.hard_examples.policy == "disagreement",
+        trial=model_trial(edge),
+    )
     return EdgeNode(
         source=_source(edge, journal, stop, replay=replay),
-        slot=ModelSlot(
-            updates,
-            loader(edge, watched=privacy.watched),
-            journal,
-            Errand("model updates", inline=inline),
-            poll_seconds=edge.release_poll_seconds,
-            canary_frames=edge.canary_frames,
-            proven_after=edge.updates.proven_after,
-            guards=Guards(
-                max_slowdown=edge.updates.max_slowdown,
-                min_confidence_share=edge.updates.min_confidence_share,
-            ),
-            forgiven_deaths=edge.updates.forgiven_deaths,
-            keep_previous=edge.hard_examples.policy == "disagreement",
-            trial=model_trial(edge),
-        ),
+        slot=slot,
         judge=_judge(edge, label_map),
+        look_again=second_look_for(edge.hard_examples.policy, slot),
         seed=edge.hard_examples.seed,
         keeper=keeper_of(edge, outbox, journal, privacy),
         answers=answers,
@@ -280,8 +283,14 @@ def _judge(edge: EdgeSection, label_map: LabelMap) -> Judge:
     background_id = None if background is None else label_map.id_of(background)
 
     def judged(
-        prediction: Prediction, quantiles: Mapping[str, Mapping[str, float]], draw: float, /
+        prediction: Prediction,
+        quantiles: Mapping[str, Mapping[str, float]],
+        draw: float,
+        second: Prediction | None,
+        /,
     ) -> Verdict:
-        return judge(prediction, section, quantiles, draw, background_id=background_id)
+        return judge(
+            prediction, section, quantiles, draw, background_id=background_id, second=second
+        )
 
     return judged

@@ -99,6 +99,11 @@ class ModelSlot:
         return release.number if release else 0
 
     @property
+    def running(self) -> Segmenter | None:
+        """The running model; None before the first."""
+        return self._running.segmenter if self._running else None
+
+    @property
     def previous(self) -> Segmenter | None:
         """The model before the running one, while it is in memory."""
         return self._previous.segmenter if self._previous else None

@@ -14,6 +14,7 @@ from edge.health_report import HealthReports
 from edge.keeping import KNOWN_SCENE, WITHHELD, Keeper
 from edge.model_slot import ModelSlot
 from edge.outbox import Outbox
+from edge.second_looks import SecondLook
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
 from edge.uploader import Uploader
@@ -45,7 +46,12 @@ class Judge(Protocol):
     """Hard example mining with the node's settings."""
 
     def __call__(
-        self, prediction: Prediction, quantiles: Mapping[str, Mapping[str, float]], draw: float, /
+        self,
+        prediction: Prediction,
+        quantiles: Mapping[str, Mapping[str, float]],
+        draw: float,
+        second: Prediction | None,
+        /,
     ) -> Verdict: ...
 
 
@@ -67,6 +73,8 @@ class EdgeNode:
     stop: Stop
     answers: Answers | None = None  # for whoever drives the robot
     escalation: Escalation | None = None  # the cloud's answer to hard frames
+    look_again: SecondLook | None = None  # for policies that compare two answers
+    _missed: str = ""  # what the policy last went without
 
     def see(self, frame: Frame) -> Prediction:
         """Segment one frame; keep it if the model was unsure.
@@ -83,7 +91,7 @@ class EdgeNode:
             seconds = time.perf_counter() - began
             version = prediction.version_id
             self.answers.put(frame, prediction, by="edge", version=version, seconds=seconds)
-        verdict = self.judge(prediction, self.slot.score_quantiles, draw(self.seed, frame))
+        verdict = self._judged(frame, prediction)
         if verdict.is_hard:
             self._keep(frame, prediction, verdict)
         self.health.frame_took(time.perf_counter() - began, prediction.version_id)
@@ -130,6 +138,15 @@ class EdgeNode:
             self._tell()
             if self.slot.version_id is None:
                 self.stop.wait(MODEL_WAIT_S)
+
+    def _judged(self, frame: Frame, prediction: Prediction) -> Verdict:
+        second = None if self.look_again is None else self.look_again(frame)
+        chance = draw(self.seed, frame)
+        verdict = self.judge(prediction, self.slot.score_quantiles, chance, second)
+        if verdict.missing and verdict.missing != self._missed:
+            logger.warning("edge.hard_examples: %s; no frame is hard by it", verdict.missing)
+        self._missed = verdict.missing
+        return verdict
 
     def _see_and_remember(self, frame: Frame) -> None:
         try:
