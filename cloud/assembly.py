@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloud.budgets import Budgets
 from cloud.drafts import KeptDrafts
 from cloud.edges import Edges
 from cloud.escalations import Escalations
@@ -70,8 +71,15 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     section = cloud.config.label_studio
     preannotator = make_preannotator(cloud, drafter)
     rollouts = make_rollouts(cloud)
+    inbox, budgets = Inbox(cloud.storage, cloud.journal), Budgets(cloud.storage, cloud.journal)
+
+    def tend() -> None:
+        # Also while people are at work for days: nodes keep their copies until they have receipts.
+        inbox.collect()
+        budgets.apply_defaults(cloud.config.edges)
+
     ports = Ports(
-        inbox=Inbox(cloud.storage, cloud.journal),
+        inbox=inbox,
         selection=Queue(
             section=cloud.config.queue,
             kb=cloud.kb,
@@ -94,6 +102,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         journal=cloud.journal,
         now=utc_now,
         roll_out=rollouts.step,
+        tend=tend,
     )
 
 

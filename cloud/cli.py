@@ -17,6 +17,7 @@ import typer
 
 from cloud.convert_cli import convert_app
 from cloud.edges_cli import edges, rollout_app
+from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
 from cloud.keys_cli import keys_app
 from cloud.models_cli import models_app
@@ -43,6 +44,8 @@ app.add_typer(rollout_app, name="rollout")
 app.command()(preannotate)
 app.command()(push)
 app.command()(edges)
+app.command()(budget)
+app.command()(examples)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[

@@ -1,127 +1,204 @@
 """The cloud's side of delivery: uploads become verified hard examples, each admitted once.
 
-`inbox/{edge}/{sample}/` holds image, mask and, last, `example.json`. What verifies moves to
-`images/`, `edge_masks/` and `examples/`; what does not moves to `refused/` with its reason.
-Bytes first, record second, inbox last: a crash anywhere repeats the step and changes nothing.
+`inbox/{edge}/{sample}/` holds image, mask (or their parts) and, last, `example.json`. What
+verifies moves to `images/`, `edge_masks/` and `examples/`; what does not moves to `refused/` with
+its reason. A node that asks for it gets a receipt. Bytes first, record second, the note that
+others read third, receipt and inbox last: a crash anywhere repeats the step and changes nothing.
 """
 
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
-from lifelong.errors import ObjectNotFoundError, RecordError, ShapeError
-from lifelong.links.journal import Journal
+from cloud.admissions import Admissions
+from cloud.arrivals import (
+    MAX_BYTES,
+    DamagedError,
+    Folder,
+    GoneError,
+    folders_of,
+    read_record,
+    verified,
+)
+from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
+from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage
-from lifelong.records.ids import edge_id, sample_id_of
+from lifelong.records.deliveries import Receipt
+from lifelong.records.ids import EdgeId, SampleId, edge_id
 from lifelong.records.keys import (
     IMAGE,
     INBOX,
     MASK,
+    RECEIPTS,
     RECORD,
-    edge_mask_key,
-    image_key,
+    REFUSED,
+    example_record_key,
+    receipt_key,
 )
-from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import HardExample
-from lifelong.records.wire import from_json, to_json
+from lifelong.records.wire import to_json
 
-EXAMPLES = "examples"
-REFUSED = "refused"
+logger = logging.getLogger(__name__)
+
+BATCH = 256  # deliveries whose records are held at once
+STALE_AFTER = timedelta(days=7)  # an upload without a record, a receipt that nobody fetched
+TIDY_EVERY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    folder: Folder
+    receipt: Receipt | None
+    admitted: SampleId | None
 
 
 class Inbox:
-    """Admits uploads; one object per service."""
+    """Admits uploads; one object per service, several services at once."""
 
-    def __init__(self, storage: Storage, journal: Journal) -> None:
+    def __init__(
+        self, storage: Storage, journal: Journal, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._storage = storage
         self._journal = journal
-        self._known: dict[str, HardExample] = {}
+        self._now = now
+        self._admissions = Admissions(storage)
+        self._tidied_at: datetime | None = None
 
     def collect(self) -> list[HardExample]:
-        """Admit what has arrived; answer every example ever admitted, oldest key first."""
-        for key in list(self._storage.keys(INBOX)):
-            if key.endswith(f"/{RECORD}"):
-                self._admit(key)
-        for key in self._storage.keys(EXAMPLES):
-            if key not in self._known:
-                self._known[key] = from_json(HardExample, self._storage.get(key), key)
-        return list(self._known.values())
+        """Admit what has arrived; answer every example ever admitted, the oldest first.
 
-    def _admit(self, key: str) -> None:
-        folder = key.removesuffix(f"/{RECORD}")
-        try:
-            example = self._verified(folder)
-        except ObjectNotFoundError:
-            return  # another service admitted it a moment ago
-        except RecordError as error:
-            self._refuse(folder, str(error))
-            return
-        record = f"{EXAMPLES}/{example.sample_id}.json"
-        if not self._storage.exists(record):
-            self._storage.put(example.image_key, self._storage.get(f"{folder}/{IMAGE}"))
-            self._storage.put(example.mask_key, self._storage.get(f"{folder}/{MASK}"))
-            self._storage.put(record, to_json(example))
-            self._journal.event(
-                "hard_example.admitted",
-                sample_id=example.sample_id,
-                edge_id=example.edge_id,
-                score=example.score,
-            )
-        self._empty(folder)
-
-    def _verified(self, folder: str) -> HardExample:
-        """The example with the keys it will have, all its promises checked.
-
-        Raises:
-            RecordError: one of them is broken.
+        Costs what lies in the inbox and what is new, however many were admitted before.
         """
-        example = from_json(
-            HardExample,
-            self._storage.get(f"{folder}/{RECORD}"),
-            f"{folder}/{RECORD}",
-        )
-        image = self._checked(f"{folder}/{IMAGE}", example.image_sha256)
-        mask = self._checked(f"{folder}/{MASK}", example.mask_sha256)
-        named = folder.split("/")[1:]
-        try:
-            edge_id(example.edge_id)
-        except ValueError as error:
-            raise RecordError(f"{folder}: {error}") from error
-        if named != [example.edge_id, example.sample_id]:
-            raise RecordError(f"{folder}: its record says {example.edge_id}/{example.sample_id}")
-        if sample_id_of(image) != example.sample_id:
-            raise RecordError(f"{folder}: the image is not the one that its sample id names")
-        size = (example.height, example.width)
-        if image_from_bytes(image, f"{folder}/{IMAGE}").shape[:2] != size:
-            raise ShapeError(f"{folder}/{IMAGE}: is not {size[1]}x{size[0]} as its record says")
-        if mask_from_png(mask, f"{folder}/{MASK}").shape != size:
-            raise ShapeError(f"{folder}/{MASK}: is not {size[1]}x{size[0]} as its record says")
-        return _rekeyed(example)
+        folders = folders_of(self._storage.entries(INBOX))
+        complete = [folder for folder in folders if folder.is_complete]
+        for start in range(0, len(complete), BATCH):
+            self._admit_batch(complete[start : start + BATCH])
+        self._tidy([folder for folder in folders if not folder.is_complete])
+        return self._admissions.all()
 
-    def _checked(self, key: str, sha256: str) -> bytes:
-        try:
-            return self._storage.get(key, sha256=sha256)
-        except ObjectNotFoundError as error:
-            raise RecordError(f"{key}: missing, although its record has arrived") from error
-
-    def _refuse(self, folder: str, reason: str) -> None:
-        target = f"{REFUSED}/{folder.removeprefix(f'{INBOX}/')}"
-        self._storage.put(f"{target}/reason.txt", reason.encode())
-        for name in (IMAGE, MASK, RECORD):
+    def _admit_batch(self, folders: list[Folder]) -> None:
+        records: list[tuple[Folder, HardExample]] = []
+        outcomes: list[_Outcome] = []
+        for folder in folders:
             try:
-                self._storage.put(f"{target}/{name}", self._storage.get(f"{folder}/{name}"))
-            except ObjectNotFoundError:
+                records.append((folder, read_record(self._storage, folder)))
+            except GoneError:
                 continue
-        self._empty(folder)
-        self._journal.event("hard_example.refused", folder=folder, reason=reason)
+            except RecordError as error:
+                outcomes.append(self._refused(folder, None, error))
+        # As the device counted: its clock may have jumped between two of them.
+        records.sort(key=lambda pair: (pair[1].edge_id, pair[1].sequence))
+        for folder, example in records:
+            try:
+                outcomes.append(self._admitted(folder, example))
+            except GoneError:
+                continue
+            except RecordError as error:
+                outcomes.append(self._refused(folder, example, error))
+        admitted = [outcome.admitted for outcome in outcomes if outcome.admitted is not None]
+        if admitted:
+            self._admissions.append(admitted)
+        for outcome in outcomes:
+            self._answer(outcome)
 
-    def _empty(self, folder: str) -> None:
+    def _admitted(self, folder: Folder, example: HardExample) -> _Outcome:
+        delivery = verified(self._storage, folder, example)
+        kept = delivery.example
+        record = example_record_key(kept.sample_id)
+        if not self._storage.exists(record):
+            self._storage.put(kept.image_key, delivery.image)
+            self._storage.put(kept.mask_key, delivery.mask)
+            try:
+                self._storage.put_if_absent(record, to_json(kept))
+            except ObjectExistsError:
+                pass  # another service was a moment faster
+            else:
+                self._journal.event(
+                    "hard_example.admitted",
+                    sample_id=kept.sample_id,
+                    edge_id=kept.edge_id,
+                    score=kept.score,
+                    priority=kept.priority,
+                )
+        hashes = {IMAGE: kept.image_sha256, MASK: kept.mask_sha256}
+        receipt = self._receipt(folder, example, "admitted", hashes=hashes)
+        return _Outcome(folder, receipt, kept.sample_id)
+
+    def _refused(self, folder: Folder, example: HardExample | None, error: RecordError) -> _Outcome:
+        reason = str(error)
+        target = f"{REFUSED}/{folder.path.removeprefix(f'{INBOX}/')}"
+        self._storage.put(f"{target}/reason.txt", reason.encode())
+        for name, size in folder.sizes.items():
+            if size <= MAX_BYTES.get(name, MAX_BYTES[IMAGE]):
+                try:
+                    data = self._storage.get(f"{folder.path}/{name}")
+                except ObjectNotFoundError:
+                    continue
+                self._storage.put(f"{target}/{name}", data)
+        self._journal.event("hard_example.refused", folder=folder.path, reason=reason)
+        receipt = self._receipt(
+            folder,
+            example,
+            "refused",
+            reason=reason,
+            is_final=not isinstance(error, DamagedError),
+        )
+        return _Outcome(folder, receipt, None)
+
+    def _receipt(
+        self,
+        folder: Folder,
+        example: HardExample | None,
+        verdict: Literal["admitted", "refused"],
+        *,
+        reason: str = "",
+        is_final: bool = False,
+        hashes: Mapping[str, str] | None = None,
+    ) -> Receipt | None:
+        """A receipt for who asked for one, or whose wish could not be read."""
+        if example is not None and not example.wants_receipt:
+            return None
+        edge, sample = folder.names
+        try:
+            edge_id(edge)
+        except ValueError:
+            return None
+        if not sample:
+            return None
+        return Receipt(
+            edge_id=EdgeId(edge),
+            sample_id=SampleId(sample),
+            verdict=verdict,
+            at=self._now(),
+            reason=reason,
+            is_final=is_final,
+            hashes=hashes or {},
+        )
+
+    def _answer(self, outcome: _Outcome) -> None:
+        receipt = outcome.receipt
+        if receipt is not None:
+            key = receipt_key(receipt.edge_id, receipt.sample_id)
+            self._storage.put(key, to_json(receipt))
+        self._empty(outcome.folder)
+
+    def _empty(self, folder: Folder) -> None:
         # The record goes first: without it the rest is an unfinished upload and is left alone.
-        for name in (RECORD, IMAGE, MASK):
-            self._storage.delete(f"{folder}/{name}")
+        for name in sorted(folder.sizes, key=lambda name: (name != RECORD, name)):
+            self._storage.delete(f"{folder.path}/{name}")
 
-
-def _rekeyed(example: HardExample) -> HardExample:
-    return replace(
-        example,
-        image_key=image_key(example.sample_id),
-        mask_key=edge_mask_key(example.sample_id),
-    )
+    def _tidy(self, unfinished: list[Folder]) -> None:
+        """Clear away, once an hour, what nobody will finish or fetch."""
+        now = self._now()
+        if self._tidied_at is not None and timedelta() <= now - self._tidied_at < TIDY_EVERY:
+            return
+        self._tidied_at = now
+        for folder in unfinished:
+            if folder.modified is not None and now - folder.modified > STALE_AFTER:
+                self._empty(folder)
+                self._journal.event("delivery.abandoned", folder=folder.path)
+        for entry in self._storage.entries(RECEIPTS):
+            if now - entry.modified > STALE_AFTER:
+                self._storage.delete(entry.key)

@@ -36,9 +36,11 @@ class Service:
         journal: Journal,
         now: Callable[[], datetime],
         roll_out: Callable[[], object] = lambda: None,
+        tend: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args: `roll_out` takes one step of the roll-out that is under way, if any."""
+        """Args: `roll_out` takes one step of the roll-out that is under way, if any; `tend`
+        does what nodes wait for whatever a round does: receipts, budgets."""
         self._ports = ports
         self._rounds = rounds
         self._lease = lease
@@ -47,6 +49,7 @@ class Service:
         self._journal = journal
         self._now = now
         self._roll_out = roll_out
+        self._tend = tend
         self._clock = clock
         self._next_roll_out = clock()
         self._hint = threading.Event()
@@ -130,10 +133,11 @@ class Service:
         if self._clock() < self._next_roll_out:
             return
         self._next_roll_out = self._clock() + _FLEET_SECONDS
-        try:
-            self._roll_out()
-        except LifelongError as error:
-            logger.warning("the roll-out waits, will try again: %s", error)
+        for what, act in (("the roll-out waits", self._roll_out), ("nodes wait", self._tend)):
+            try:
+                act()
+            except LifelongError as error:
+                logger.warning("%s, will try again: %s", what, error)
 
     def _pause(self) -> float:
         """People take hours: asking Label Studio every second would only keep it busy."""

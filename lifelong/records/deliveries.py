@@ -31,3 +31,10 @@ class UploadBudget:
     max_samples_per_hour: int | None
     set_at: datetime  # UTC
     set_by: Literal["operator", "default"]  # for this node, or `edges.*` for all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Examples that were admitted together: `admissions/{number}.json`, never overwritten."""
+
+    sample_ids: tuple[SampleId, ...]
