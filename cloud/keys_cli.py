@@ -81,8 +81,9 @@ def list_keys(config: ConfigOption) -> None:
     typer.echo(f"ring {ring.serial}, signed by {ring.key_id}; {told}")
     for key in ring.keys:
         until = f" after release {key.last_release}" if key.state == "retired" else ""
-        rights = "" if key.signs_rings else ", releases only"
-        typer.echo(f"{key.key_id} {key.state}{until}{rights} {key.made_at:%Y-%m-%d} {key.note}")
+        rights = "" if key.signs_rings else " (releases only)"
+        told = f"{key.key_id} {key.state}{until}{rights} {key.made_at:%Y-%m-%d} {key.note}"
+        typer.echo(told.rstrip())
 
 
 @keys_app.command()

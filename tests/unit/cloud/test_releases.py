@@ -5,17 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from cloud.releases import Releases
+from cloud.releases import VERSIONS_IN_CHUNKS, Releases
 from lifelong.errors import RecordError, StorageUnavailableError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
+from lifelong.records.chunk_list import ChunkList
 from lifelong.records.ids import RoundNumber
-from lifelong.records.keys import CURRENT_RELEASE, bundle_key
+from lifelong.records.keys import (
+    CURRENT_RELEASE,
+    STAGED_RELEASE,
+    bundle_key,
+    chunk_key,
+    chunk_list_key,
+)
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json
+from lifelong.signatures import check_release
+from tests.signing import a_ring, a_signer
 from tests.tiny_bundle import tiny_bundle
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ONE = a_signer(1)
 OLD, NEW = tiny_bundle(seed=1), tiny_bundle(seed=2)
 
 
@@ -84,3 +94,52 @@ def test_rolling_back_is_a_release_of_its_own(tmp_path: Path) -> None:
     assert (back.number, back.version_id, back.why) == (3, OLD.version_id, "rolled back by olga")
     with pytest.raises(RecordError, match="never released"):
         releases.roll_back(tiny_bundle(seed=3).version_id, "olga")
+
+
+def signing(storage: Storage, folder: Path) -> Releases:
+    return Releases(storage, Journal(folder, "cloud"), lambda: NOON, lambda: ONE)
+
+
+def test_sec_02_every_release_is_signed_staged_and_rolled_back_ones_too(tmp_path: Path) -> None:
+    storage = storage_with_bundles()
+    releases = signing(storage, tmp_path)
+    releases.publish(OLD.version_id, RoundNumber(1), "round 1 accepted")
+    releases.publish(NEW.version_id, RoundNumber(2), "round 2 accepted", share=0.1)
+    for share in (0.1, 0.5):
+        releases.show_staged(2, share)
+        staged = check_release(storage.get(STAGED_RELEASE), a_ring(ONE), STAGED_RELEASE)
+        assert staged.share == share
+    back = releases.roll_back(OLD.version_id, "olga")
+    assert check_release(storage.get(CURRENT_RELEASE), a_ring(ONE), CURRENT_RELEASE) == back
+    assert back.is_rollback
+
+
+def test_what_runs_everywhere_can_be_signed_anew(tmp_path: Path) -> None:
+    storage = storage_with_bundles()
+    with pytest.raises(RecordError, match="nothing is released"):
+        signing(storage, tmp_path).sign_anew("new key")
+    first = releases_over(storage, tmp_path).publish(OLD.version_id, RoundNumber(1), "round 1")
+    assert first.signature == ""
+    again = signing(storage, tmp_path).sign_anew("new key")
+    assert (again.number, again.version_id, again.key_id) == (2, OLD.version_id, ONE.key_id)
+    storage.put(STAGED_RELEASE, b"{}")
+    with pytest.raises(RecordError, match="roll-out is under way"):
+        signing(storage, tmp_path).sign_anew("new key")
+
+
+def test_tr_09_a_release_brings_its_chunks_and_those_of_old_versions_go(tmp_path: Path) -> None:
+    storage = storage_with_bundles()
+    releases = releases_over(storage, tmp_path)
+    bundles = [tiny_bundle(seed=seed) for seed in range(10, 10 + VERSIONS_IN_CHUNKS + 2)]
+    for number, bundle in enumerate(bundles, start=1):
+        storage.put(bundle_key(bundle.version_id), bundle.to_bytes())
+        releases.publish(bundle.version_id, RoundNumber(number), "accepted")
+    lists = [key for key in storage.keys("models") if key.endswith(".chunks.json")]
+    kept = bundles[-VERSIONS_IN_CHUNKS:]
+    assert lists == sorted(chunk_list_key(bundle.version_id) for bundle in kept)
+    named = {
+        chunk_key(chunk.sha256)
+        for key in lists
+        for chunk in from_json(ChunkList, storage.get(key), key).chunks
+    }
+    assert set(storage.keys("chunks")) == named
