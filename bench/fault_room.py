@@ -29,7 +29,7 @@ from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import SampleId, VersionId, sample_id_of
-from lifelong.records.keys import INBOX
+from lifelong.records.keys import INBOX, RECORD
 from lifelong.records.pixels import image_from_bytes, jpeg_from_image, mask_from_png
 from lifelong.records.samples import HardExample
 from lifelong.segmenter import OnnxSegmenter
@@ -122,6 +122,7 @@ class Room:
         for _ in range(ENOUGH_RUNS):
             node = self.node()
             node.run()
+            self.collect()  # a node may wait for the cloud's receipt
             if not len(node.outbox):
                 return
 
@@ -170,11 +171,14 @@ class Heard(logging.Handler):
         return any(line.startswith("dropped") and sample_id in line for line in self.lines)
 
 
-def judged(room: Room, *, given_up: frozenset[SampleId] = frozenset()) -> Outcome:
+def judged(
+    room: Room, *, given_up: frozenset[SampleId] = frozenset(), ghosts: bool = False
+) -> Outcome:
     """What a trial left behind, after the node ran to its end.
 
     Args:
         given_up: examples that were allowed to go, if the node or the cloud said so.
+        ghosts: objects without a record may lie in the inbox; it clears them away after a week.
     """
     outcome = Outcome()
     examples = room.collect()
@@ -197,7 +201,7 @@ def judged(room: Room, *, given_up: frozenset[SampleId] = frozenset()) -> Outcom
         outcome.note(f"sequence numbers used twice: {repeated}")
     for example in examples:
         _judge_example(room, example, outcome)
-    _judge_rests(room, outcome)
+    _judge_rests(room, outcome, ghosts=ghosts)
     return outcome
 
 
@@ -227,8 +231,8 @@ def _judge_example(room: Room, example: HardExample, outcome: Outcome) -> None:
         outcome.note(f"{example.sample_id}: the record says something else than the node did")
 
 
-def _judge_rests(room: Room, outcome: Outcome) -> None:
-    rests = [key for key in room.storage().keys(INBOX) if "/receipts/" not in key]
+def _judge_rests(room: Room, outcome: Outcome, *, ghosts: bool) -> None:
+    rests = [key for key in room.storage().keys(INBOX) if not ghosts or key.endswith(RECORD)]
     outbox = room.folder / "outbox"
     rests += [str(path) for path in outbox.rglob("*") if path.is_file() and _is_entry(path)]
     with suppress(FileNotFoundError):

@@ -23,10 +23,10 @@ import lifelong.links.journal
 from bench.fault_links import CutRoad, CutStorage
 from bench.fault_room import FRAMES, Outcome, Room, judged
 from cloud.inbox import Inbox
-from lifelong.errors import LifelongError
+from lifelong.errors import LifelongError, StorageUnavailableError
 from lifelong.links.storage import Storage
 from lifelong.records.ids import SampleId
-from lifelong.records.keys import INBOX, RECORD
+from lifelong.records.keys import INBOX
 
 BUCKET = "faults"
 
@@ -411,36 +411,65 @@ class _Interrupted(Storage):
         super().delete(key)
 
 
+class _ClosedInbox(Storage):
+    """Everything can be read, nothing delivered."""
+
+    def put(self, key: str, data: bytes) -> None:
+        raise StorageUnavailableError(f"{self.url}/{key}: connection refused")
+
+
 def deliveries(seed: int, folder: Path) -> Outcome:
-    """Two services collect at once while deliveries come twice, in any order, or not at all."""
+    """Objects of deliveries come twice, in any order, late, or not at all, while the node delivers
+    and two services collect at once, one in the middle of the other's operations."""
     draw = random.Random(seed)
-    room = Room(folder, seed)
+    upload = {"part_kib": 1, "confirm": draw.choice(["read_back", "receipt"])}
+    room = Room(folder, seed, {"upload": upload})
     with room.heard:
-        room.node().run()
         storage = room.storage()
-        sent = {key: storage.get(key) for key in storage.keys(INBOX)}
-        for key in sent:
-            storage.delete(key)
+        room.node(_ClosedInbox(storage._store, storage.url)).run()
+        sent = _sent(room)
         other = Inbox(storage, room.cloud_journal())
         one = Inbox(_Interrupted(storage, draw, other.collect), room.cloud_journal())
-        events = [key for key in sent for _ in range(draw.choice([0, 1, 1, 2, 3]))]
-        draw.shuffle(events)
-        for key in events:
-            storage.put(key, sent[key])
-            if draw.random() < 0.2:
+        ghosts = [key for key in sent for _ in range(draw.choice([0, 1, 1, 2, 3]))]
+        draw.shuffle(ghosts)
+
+        def meanwhile() -> None:
+            """A late or repeated object arrives, or a service looks."""
+            if ghosts and draw.random() < 0.6:
+                key = ghosts.pop()
+                storage.put(key, sent[key])
+            else:
                 draw.choice([one, other]).collect()
-        # What was not confirmed is sent again, as a node does: bytes first, record last.
-        whole = list(sent) * draw.choice([1, 2])
-        for key in sorted(whole, key=lambda k: (k.endswith(RECORD), draw.random())):
-            storage.put(key, sent[key])
-            if draw.random() < 0.1:
-                one.collect()
+
+        for _ in range(draw.randrange(len(ghosts))):
+            meanwhile()
+        for _ in range(2):
+            room.node(_Interrupted(storage, draw, meanwhile)).run()
+        while ghosts:
+            meanwhile()
+        room.run_to_the_end()
         seen = [{example.sample_id for example in box.collect()} for box in (one, other, one)]
-        outcome = judged(room)
+        outcome = judged(room, ghosts=True)
     if any(ids != set(room.frames()) for ids in seen):
         outcome.lost += 1
         outcome.note(f"an inbox knows {[len(ids) for ids in seen]} of {FRAMES}")
     return outcome
+
+
+def _sent(room: Room) -> dict[str, bytes]:
+    """What the node is going to deliver; the node itself still has it all."""
+    kept = room.folder / "kept"
+    for name in ("outbox", "state"):
+        shutil.copytree(room.folder / name, kept / name)
+    room.node(upload={"part_kib": 1}).run()
+    storage = room.storage()
+    sent = {key: storage.get(key) for key in storage.keys(INBOX)}
+    for key in sent:
+        storage.delete(key)
+    for name in ("outbox", "state"):
+        shutil.rmtree(room.folder / name)
+        shutil.move(kept / name, room.folder / name)
+    return sent
 
 
 TRIALS: dict[str, Callable[[int, Path], Outcome]] = {
