@@ -5,8 +5,7 @@ python -m bench.choice --out runs/bench/choice.jsonl      (resumable: done choic
 
 A camera streams drawn streets, mostly clear, the weather the shipped edge model was trained in;
 dusk, rain, fog and night are rare. Each policy may send so many frames as the budget says: those
-that its own score puts first; `priority` is what a node's uploads go by, the default policy's
-score times novelty. Random choice sends as many, drawn evenly, with several seeds. The
+that its own score puts first; `… x novelty` is what a node's uploads go by with that policy. Random choice sends as many, drawn evenly, with several seeds. The
 chosen frames get their exact labels, and one round with the default settings learns from them.
 Every round starts from the same weights and memory and sits the same hold-outs.
 """
@@ -51,7 +50,9 @@ POLICIES = (
     "ibt",
     "flip_consistency",
     "novelty",
-    "priority",
+    "entropy x novelty",
+    "cross_entropy x novelty",
+    "ibt x novelty",
 )
 SHARES = {"clear": 0.80, "dusk": 0.08, "rain": 0.06, "fog": 0.04, "night": 0.02}
 # Seeds of scenes; never shared.
@@ -108,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--budget", type=int, default=24)
+    parser.add_argument("--stream", type=int, default=0, help="which camera: seed of the frames")
     parser.add_argument("--random", type=int, default=3, help="seeds of random choice")
     parser.add_argument("--holdout", type=int, default=30, help="pictures of each condition")
     parser.add_argument("--steps", type=int, default=TrainingSection().steps)
@@ -117,7 +119,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     torch.set_num_threads(1)
     begun = beginning(given.steps, given.holdout)
-    stream = streamed(begun, given.frames)
+    stream = streamed(begun, given.frames, given.stream)
     done = kept_in(given.out)
     figures = {"before": told(begun.examined(begun.weights))}
     for name, chosen in choices(stream, given.budget, given.random).items():
@@ -156,22 +158,24 @@ def clear_scenes(first: int, count: int) -> list[Examined]:
     return [(scene.image, scene.mask) for scene in scenes]
 
 
-def streamed(begun: Beginning, frames: int) -> list[Streamed]:
+def streamed(begun: Beginning, frames: int, seed: int) -> list[Streamed]:
     """The camera's frames in mixed order, with the scores of the edge's model."""
     segmenter = OnnxSegmenter(begun.bundle(begun.weights, knows=True), threads=1)
     section = HardExamplesSection()
     conditions = [name for name, share in SHARES.items() for _ in range(round(frames * share))]
-    np.random.default_rng(0).shuffle(conditions)
+    np.random.default_rng(seed).shuffle(conditions)
     found = []
     for number, condition in enumerate(conditions):
-        image = draw_scene(STREAM + number, condition).image
+        scene = STREAM + 10_000 * seed + number
+        image = draw_scene(scene, condition).image
         prediction = segmenter.segment(image)
         scores = frame_scores(prediction, section)
         assert prediction.novelty is not None
         scores["novelty"] = prediction.novelty
-        scores["priority"] = scores[section.policy] * prediction.novelty
+        for policy in ("entropy", "cross_entropy", "ibt"):
+            scores[f"{policy} x novelty"] = scores[policy] * prediction.novelty
         scores["flip_consistency"] = disagreement(prediction, mirrored_look(segmenter, image))
-        found.append(Streamed(condition, STREAM + number, scores))
+        found.append(Streamed(condition, scene, scores))
     return found
 
 
