@@ -7,7 +7,7 @@ DEMO_FLAGS ?=
 PIP = -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-camvid test test-fast lint bench bench-label-studio scenes clean
+.PHONY: help setup demo demo-camvid test test-fast lint bench bench-label-studio arm64-wheels scenes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,9 +37,14 @@ bench: .venv/installed ## our parts beside their peers; hours in full, see docs/
 	.venv/bin/python -m bench.rle --json
 	.venv/bin/python -m bench.exports --json
 	.venv/bin/python -m bench.queue --json
+	.venv/bin/python -m bench.edge --json
+	.venv/bin/python -m bench.fleet --json
 
 bench-label-studio: setup ## push and pull beside the bare SDK, on a server of its own
 	.venv/bin/python -m bench.label_studio --json
+
+arm64-wheels: .venv/installed ## has every base dependency a wheel for 64-bit ARM?
+	.venv/bin/python -m tools.check_arm64_wheels
 
 scenes: .venv/installed ## draw the sheet of scenes of the docs anew
 	.venv/bin/python -m tools.scene_sheet
