@@ -111,8 +111,8 @@ def lineage(version_id: VersionId, kb: KnowledgeBase) -> list[dict[str, Any]]:
 def rounds_overview(
     rounds: Sequence[Round], kb: KnowledgeBase, releases: Sequence[Release]
 ) -> dict[str, Any]:
-    """What `cornerloop rounds --json` prints."""
-    current = releases[-1] if releases else None
+    """What `cornerloop rounds --json` prints; deployed is what everybody is to run."""
+    current = next((release for release in reversed(releases) if release.share >= 1.0), None)
     return {
         "deployed": None
         if current is None
@@ -125,7 +125,10 @@ def rounds_overview(
             "why": current.why,
         },
         "rounds": [round_summary(round_, kb) for round_ in rounds],
-        "releases": [{"number": r.number, "version": r.version_id, "why": r.why} for r in releases],
+        "releases": [
+            {"number": r.number, "version": r.version_id, "why": r.why, "share": r.share}
+            for r in releases
+        ],
     }
 
 
