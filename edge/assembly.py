@@ -33,6 +33,7 @@ from edge.systemd import SystemdNotices
 from edge.trust import open_trust
 from edge.video_sources import VideoFrames
 from lifelong.config import Config, load_label_map
+from lifelong.drift import DriftMonitor
 from lifelong.edge_config import EdgeSection, FolderSource, RtspSource, VideoSource
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict, judge
@@ -100,6 +101,7 @@ def build_node(
         keep_previous=edge.hard_examples.policy == "disagreement",
         trial=model_trial(edge),
     )
+    drift = DriftMonitor(edge.health.drift_window, edge.health.drift_alarm)
     return EdgeNode(
         source=_source(edge, journal, stop, replay=replay),
         slot=slot,
@@ -113,7 +115,8 @@ def build_node(
         uploader=uploader_of(edge, outbox, store, journal, stop, inline=inline),
         journal=journal,
         health=health,
-        reports=_reports(edge, label_map, store, health, Errand("health", inline=inline)),
+        reports=_reports(edge, label_map, store, health, drift, Errand("health", inline=inline)),
+        drift=drift,
         systemd=SystemdNotices(),
         stop=stop,
     )
@@ -215,7 +218,12 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
 
 
 def _reports(
-    edge: EdgeSection, label_map: LabelMap, storage: Storage, health: Health, errand: Errand
+    edge: EdgeSection,
+    label_map: LabelMap,
+    storage: Storage,
+    health: Health,
+    drift: DriftMonitor,
+    errand: Errand,
 ) -> HealthReports:
     reporter = Reporter(
         edge_id=edge_id(edge.id),
@@ -231,6 +239,7 @@ def _reports(
         errand,
         state / "reports",
         machine=lambda: look_at(outbox, state),
+        drift=drift,
     )
 
 

@@ -16,6 +16,7 @@ from edge.probation import Comparison, Guards, ProbationMark
 from lifelong.errors import ModelError, ModelLoadError, StorageError, TrialError, UnfitModelError
 from lifelong.links.journal import Journal
 from lifelong.links.retry import delays
+from lifelong.model_bundle import BundleManifest
 from lifelong.records.ids import VersionId
 from lifelong.records.pixels import Frame, Prediction
 
@@ -127,6 +128,11 @@ class ModelSlot:
     def last_error(self) -> str:
         """What went wrong last, or why the running model should not run; empty when all is well."""
         return self._error or self._updates.doubt
+
+    @property
+    def manifest(self) -> BundleManifest | None:
+        """What the running model's bundle says of it; None before the first."""
+        return self._running.offer.bundle.manifest if self._running else None
 
     @property
     def score_quantiles(self) -> Mapping[str, Mapping[str, float]]:

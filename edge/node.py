@@ -18,9 +18,11 @@ from edge.second_looks import SecondLook
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
 from edge.uploader import Uploader
+from lifelong.drift import DriftMonitor
 from lifelong.errors import LifelongError
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
+from lifelong.records.ids import VersionId
 from lifelong.records.pixels import Frame, Prediction
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,9 @@ class EdgeNode:
     answers: Answers | None = None  # for whoever drives the robot
     escalation: Escalation | None = None  # the cloud's answer to hard frames
     look_again: SecondLook | None = None  # for policies that compare two answers
+    drift: DriftMonitor | None = None  # sees every frame, kept or not
     _missed: str = ""  # what the policy last went without
+    _watched: VersionId | None = None  # the model whose drift is measured
 
     def see(self, frame: Frame) -> Prediction:
         """Segment one frame; keep it if the model was unsure.
@@ -146,7 +150,17 @@ class EdgeNode:
         if verdict.missing and verdict.missing != self._missed:
             logger.warning("edge.hard_examples: %s; no frame is hard by it", verdict.missing)
         self._missed = verdict.missing
+        self._watch(prediction, verdict)
         return verdict
+
+    def _watch(self, prediction: Prediction, verdict: Verdict) -> None:
+        manifest = self.slot.manifest
+        if self.drift is None or manifest is None:
+            return
+        if prediction.version_id != self._watched:
+            self.drift.use(manifest)
+            self._watched = prediction.version_id
+        self.drift.see(prediction, verdict)
 
     def _see_and_remember(self, frame: Frame) -> None:
         try:

@@ -1,5 +1,7 @@
-"""Hard example mining: EDGE-01 (scores), EDGE-02 (total policies), EDGE-03 (empty frames)."""
+"""Hard example mining: EDGE-01 (scores), EDGE-02 (total policies), EDGE-03 (empty frames),
+EDGE-06 (novelty) and EDGE-07 (second looks) as policies."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -10,15 +12,16 @@ from hypothesis import strategies as st
 from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import (
     FALLBACK_THRESHOLD,
+    disagreement,
     frame_scores,
     is_empty,
     judge,
-    region_scores,
     threshold_for,
 )
 from lifelong.preprocessing import softmax
 from lifelong.records.ids import VersionId
 from lifelong.records.pixels import Prediction
+from lifelong.region_doubts import region_scores
 from lifelong.uncertainty import entropy, margin
 from tests.builders import a_prediction
 
@@ -29,6 +32,15 @@ LEFT_RIGHT = np.repeat([[0, 0, 1, 1]], 4, axis=0).astype(np.uint8)  # two region
 
 def section(**changes) -> HardExamplesSection:
     return HardExamplesSection(**changes)
+
+
+def coarse(prediction: Prediction, height: int, width: int) -> Prediction:
+    """The same doubt all over, on a grid of its own."""
+    planes = {
+        name: np.full((height, width), getattr(prediction, name).ravel()[0])
+        for name in ("confidence", "entropy", "margin")
+    }
+    return replace(prediction, **planes)
 
 
 def recorded_prediction(classes: int = 4, seed: int = 3) -> tuple[Prediction, np.ndarray]:
@@ -148,21 +160,33 @@ def mask_of(drawn: tuple) -> np.ndarray:
     background_id=st.none() | st.integers(0, 255),
     quantile=st.none() | planes,
     draw=st.floats(0, 1, exclude_max=True),
+    novelty=st.none() | planes,
+    class_novelty=st.dictionaries(st.integers(0, 255), planes, max_size=2),
+    novel_from=st.none() | st.floats(0, 1),
+    other=st.none() | masks,
+    is_coarse=st.booleans(),
 )
 def test_edge_02_every_policy_answers_for_every_input(
     policy, mask, confidence, doubt, gap, threshold, random_share, empty_is_hard, background_id,
-    quantile, draw,
+    quantile, draw, novelty, class_novelty, novel_from, other, is_coarse,
 ):  # fmt: skip
     prediction = a_prediction(confidence, mask=mask_of(mask), entropy=doubt, margin=gap)
+    prediction = replace(prediction, novelty=novelty, class_novelty=class_novelty)
+    if is_coarse and prediction.mask.size:
+        prediction = coarse(prediction, 1, 2)
     how = section(
-        policy=policy, threshold=threshold, random_share=random_share, empty_is_hard=empty_is_hard
-    )
+        policy=policy, threshold=threshold, random_share=random_share, empty_is_hard=empty_is_hard,
+        novel_from=novel_from,
+    )  # fmt: skip
     quantiles = {} if quantile is None else {policy: {"0.95": quantile}}
-    verdict = judge(prediction, how, quantiles, draw, background_id=background_id)
+    second = None if other is None else a_prediction(mask=mask_of(other))
+    verdict = judge(prediction, how, quantiles, draw, background_id=background_id, second=second)
     assert 0.0 <= verdict.score <= 1.0
+    assert 0.0 <= verdict.priority <= 1.0
+    assert (verdict.novelty is None) == (novelty is None)
     assert verdict.is_hard == bool(verdict.reasons)
     assert all(0.0 <= value <= 1.0 for value in verdict.scores.values())
-    assert set(frame_scores(prediction, how)) == set(SCORED)
+    assert set(frame_scores(prediction, how)) - {"novelty", "class_novelty"} == set(SCORED)
     for region in region_scores(prediction):
         assert 0.0 <= region.entropy <= 1.0
 
@@ -240,3 +264,90 @@ def test_edge_03_an_empty_frame_is_hard_only_when_the_switch_says_so():
     on, off = section(empty_is_hard=True), section(empty_is_hard=False)
     assert judge(empty, on, {}, 0.5, background_id=0).is_hard
     assert not judge(empty, off, {}, 0.5, background_id=0).is_hard
+
+
+def test_edge_01_scores_on_the_networks_own_grid_equal_a_numpy_reference():
+    """The mask is four times as large as the logits it was enlarged from."""
+    small, p = recorded_prediction()
+    prediction = replace(small, mask=np.repeat(np.repeat(small.mask, 4, axis=0), 4, axis=1))
+    best, doubt = p.max(axis=0), -(p * np.log(p)).sum(axis=0) / np.log(4)
+    scores = frame_scores(prediction, section())
+    assert scores["entropy"] == pytest.approx(doubt.mean(), abs=1e-6)
+    assert scores["share_below"] == pytest.approx((best < 0.7).mean(), abs=1e-6)
+    for region in region_scores(prediction, 0.7, by="class"):
+        inside = small.mask == region.class_id
+        assert region.area == 16 * inside.sum()
+        assert region.confidence == pytest.approx(best[inside].mean(), abs=1e-6)
+        rows, columns = np.nonzero(inside)
+        assert region.box[:2] == (4 * columns.min(), 4 * rows.min())
+        assert region.box[2:] == (4 * columns.max() + 3, 4 * rows.max() + 3)
+
+
+def test_a_class_smaller_than_a_cell_of_the_network_takes_the_doubt_of_its_cell():
+    mask = np.zeros((8, 8), dtype=np.uint8)
+    mask[0, 7] = 1  # in the upper right of four cells, away from its middle
+    planes = np.array([[0.9, 0.6], [0.9, 0.9]], dtype=np.float32)
+    prediction = replace(
+        a_prediction(mask=mask), confidence=planes, entropy=1 - planes, margin=planes
+    )
+    road, speck = region_scores(prediction, 0.7, by="class")
+    assert (speck.area, speck.box) == (1, (7, 0, 7, 0))
+    assert (speck.confidence, speck.share_below) == (pytest.approx(0.6), 1.0)
+    assert road.area == 63
+    assert road.confidence == pytest.approx(0.825)
+
+
+def test_edge_06_novelty_is_a_policy_and_what_the_strangest_class_says_counts():
+    familiar = replace(a_prediction(), novelty=0.3, class_novelty={0: 0.2})
+    strange_thing = replace(familiar, class_novelty={0: 0.2, 1: 0.8})
+    how, told = section(policy="novelty"), {"novelty": {"0.95": 0.5}}
+    assert not judge(familiar, how, told, 0.5).is_hard
+    verdict = judge(strange_thing, how, told, 0.5)
+    assert (verdict.is_hard, verdict.score, verdict.novelty) == (True, 0.8, 0.8)
+    assert verdict.scores["class_novelty"] == 0.8
+
+
+def test_edge_06_a_novel_frame_is_hard_for_every_policy_when_novel_from_says_so():
+    novel = replace(a_prediction(1.0), novelty=0.7)
+    how = section(policy="entropy", threshold=1.0, novel_from=0.6)
+    assert judge(novel, how, {}, 0.5).reasons == ("novelty 0.700 reaches 0.600 (novel_from)",)
+    assert not judge(novel, section(policy="entropy", threshold=1.0), {}, 0.5).is_hard
+    assert not judge(a_prediction(1.0), how, {}, 0.5).is_hard  # this bundle cannot say
+    assert not judge(novel, section(policy="edge_only", novel_from=0.0), {}, 0.5).is_hard
+
+
+def test_priority_is_hardness_times_novelty():
+    prediction = replace(a_prediction(entropy=0.5), novelty=0.4)
+    assert judge(prediction, section(), {}, 0.5).priority == pytest.approx(0.2)
+    assert judge(a_prediction(entropy=0.5), section(), {}, 0.5).priority == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("policy", ["flip_consistency", "disagreement"])
+def test_edge_07_pixels_on_which_two_looks_differ_make_a_frame_hard(policy):
+    first = a_prediction(1.0, mask=LEFT_RIGHT)
+    second = a_prediction(
+        1.0, mask=np.where(np.arange(16).reshape(4, 4) < 4, 2, LEFT_RIGHT).astype(np.uint8)
+    )
+    verdict = judge(first, section(policy=policy, threshold=0.25), {}, 0.5, second=second)
+    assert (verdict.is_hard, verdict.score) == (True, 0.25)
+    assert not judge(first, section(policy=policy, threshold=0.3), {}, 0.5, second=second).is_hard
+    assert judge(first, section(policy=policy), {}, 0.5, second=first).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("disagreement", "no previous model"),
+        ("flip_consistency", "no second look"),
+        ("novelty", "no prototypes"),
+    ],
+)
+def test_edge_07_without_a_second_look_the_score_is_0_and_says_so(policy, words):
+    verdict = judge(a_prediction(0.0), section(policy=policy, threshold=0.0), {}, 0.5)
+    assert (verdict.score, verdict.is_hard) == (0.0, False)
+    assert words in verdict.missing
+    assert judge(a_prediction(), section(), {}, 0.5).missing == ""
+
+
+def test_predictions_of_pictures_of_different_size_agree_nowhere():
+    assert disagreement(a_prediction(), a_prediction(mask=LEFT_RIGHT)) == 1.0
