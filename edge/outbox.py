@@ -9,8 +9,9 @@ import errno
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,10 @@ logger = logging.getLogger(__name__)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _ROOM_TRIES = 8
 
+# An entry's age is counted by a clock that nobody can set. For an entry of an earlier life only
+# the wall clock knows; it is believed when it still says the same after this long.
+_SETTLED_S = 3600.0
+
 # Boxes without a battery for their clock wake up in 1970: an entry from before this has no age.
 CLOCKS_ARE_SET_SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -42,7 +47,8 @@ class OutboxEntry:
 
     example: HardExample
     size: int  # bytes of the three files
-    kept_at: datetime  # UTC
+    kept_at: datetime  # UTC, by a clock that may have been set since
+    since: float | None  # when it was kept, on the uptime clock; None: in an earlier life, unjudged
 
 
 class Outbox:
@@ -53,12 +59,15 @@ class Outbox:
         section: OutboxSection,
         journal: Journal,
         now: Callable[[], datetime] = utc_now,
+        uptime: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = section.path
         self._max_bytes = section.max_mib * 2**20
         self._max_age = timedelta(hours=section.max_age_hours)
         self._journal = journal
         self._now = now
+        self._uptime = uptime
+        self._opened_at, self._opened_up = now(), uptime()
         self._lock = threading.RLock()
         self._entries: dict[SampleId, OutboxEntry] = {}
         self._size = 0
@@ -92,7 +101,7 @@ class Outbox:
         """
         example, contents = example_files(frame, prediction, verdict, scene_hash=scene_hash)
         size = sum(len(data) for data in contents.values())
-        entry = OutboxEntry(example=example, size=size, kept_at=self._now())
+        entry = OutboxEntry(example=example, size=size, kept_at=self._now(), since=self._uptime())
         with self._lock:
             if example.sample_id in self._entries:  # the same picture again, e.g. after a kill
                 return self._entries[example.sample_id].example
@@ -157,16 +166,30 @@ class Outbox:
                 self._take_out(sample_id)
 
     def expire(self) -> None:
-        """Drop what is older than the outbox keeps things."""
-        oldest = self._now() - self._max_age
+        """Drop what is older than the outbox keeps things; a clock that jumps makes nothing old."""
+        uptime = self._uptime()
         with self._lock:
+            if uptime - self._opened_up >= _SETTLED_S:
+                self._judge_ages(uptime)
             old = [
                 sample_id
                 for sample_id, entry in self._entries.items()
-                if CLOCKS_ARE_SET_SINCE < entry.kept_at < oldest
+                if entry.since is not None and uptime - entry.since > self._max_age.total_seconds()
             ]
             for sample_id in old:
                 self.drop(sample_id, f"older than {self._max_age.total_seconds() / 3600:g} h")
+
+    def _judge_ages(self, uptime: float) -> None:
+        """Give entries of an earlier life the least age that the wall clock ever said."""
+        for sample_id, entry in self._entries.items():
+            if entry.since is not None:
+                continue
+            by_now = (self._now() - entry.kept_at).total_seconds()
+            at_opening = (self._opened_at - entry.kept_at).total_seconds()
+            age = min(by_now, at_opening + uptime - self._opened_up)
+            if entry.kept_at < CLOCKS_ARE_SET_SINCE or age < 0:
+                age = uptime - self._opened_up
+            self._entries[sample_id] = replace(entry, since=uptime - age)
 
     def _make_room(self, new: OutboxEntry) -> bool:
         """Evict the lowest priorities until `new` fits; False when `new` itself is the lowest."""
@@ -262,7 +285,7 @@ class Outbox:
             self._journal.event("hard_example.dropped", sample_id=folder.name, reason=str(error))
             self._remove(SampleId(folder.name))
             return
-        self._add(OutboxEntry(example=example, size=size, kept_at=kept_at))
+        self._add(OutboxEntry(example=example, size=size, kept_at=kept_at, since=None))
 
     def _add(self, entry: OutboxEntry) -> None:
         self._entries[entry.example.sample_id] = entry

@@ -2,6 +2,7 @@
 
 import io
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def clock() -> HandClock:
 
 def opened(folder: Path, clock: HandClock, **changes) -> Outbox:
     section = OutboxSection(path=folder / "outbox", **changes)
-    return Outbox(section, Journal(folder / "journal", "edge-1", clock.now), clock.now)
+    return Outbox(section, Journal(folder / "journal", "edge-1", clock.now), clock.now, clock)
 
 
 def put(outbox: Outbox, seed: int, score: float = 0.5):
@@ -135,12 +136,73 @@ def test_edge_08_entries_older_than_the_limit_go(tmp_path, clock):
     assert dropped["reason"] == "older than 2 h"
 
 
+class Sundial:
+    """A wall clock that can be set to anything, beside a clock that only ever goes on."""
+
+    def __init__(self) -> None:
+        self.going = HandClock()
+        self.wrong_by = timedelta()
+
+    def now(self):
+        return self.going.now() + self.wrong_by
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=d) for d in (-20_000, -1, 1, 3650)])
+def test_edge_08_a_clock_that_jumps_makes_nothing_old(tmp_path, jump):
+    dial = Sundial()
+    section = OutboxSection(path=tmp_path / "outbox", max_age_hours=2)
+    journal = Journal(tmp_path / "journal", "edge-1", dial.now)
+    outbox = Outbox(section, journal, dial.now, dial.going)
+    put(outbox, 1)
+    dial.wrong_by = jump
+    outbox.expire()
+    assert len(outbox) == 1
+    dial.going.advance(7201)
+    outbox.expire()
+    assert len(outbox) == 0
+
+
+def kept_hours_ago(folder: Path, clock: HandClock, hours: float) -> None:
+    """An entry that an earlier life of the node left."""
+    example = put(opened(folder, clock), 1)
+    assert example is not None
+    moment = clock.now().timestamp() - 3600 * hours
+    os.utime(folder / "outbox" / example.sample_id / "example.json", (moment, moment))
+
+
+@pytest.mark.parametrize(
+    ("hours", "wrong_at_start", "wrong_later", "stays"),
+    [
+        (1.0, timedelta(0), timedelta(0), True),
+        (30.0, timedelta(0), timedelta(0), False),
+        (1.0, timedelta(days=3650), timedelta(0), True),  # set right within the hour
+        (1.0, timedelta(0), timedelta(days=3650), True),  # set wrong within the hour
+        (30.0, timedelta(days=-20_000), timedelta(0), True),  # 1970 first: its age is not known
+    ],
+)
+def test_edge_08_the_age_of_what_an_earlier_life_left_needs_a_clock_that_agrees_with_itself(
+    tmp_path, clock, hours, wrong_at_start, wrong_later, stays
+):
+    kept_hours_ago(tmp_path, clock, hours)
+    dial = Sundial()
+    dial.wrong_by = wrong_at_start
+    section = OutboxSection(path=tmp_path / "outbox", max_age_hours=24)
+    outbox = Outbox(section, Journal(tmp_path, "edge-1", dial.now), dial.now, dial.going)
+    outbox.expire()
+    assert len(outbox) == 1, "not before the clock has proven itself"
+    dial.wrong_by = wrong_later
+    dial.going.advance(3601)
+    outbox.expire()
+    assert (len(outbox) == 1) == stays
+
+
 def test_an_entry_from_before_the_clock_was_set_is_not_taken_for_an_old_one(tmp_path, clock):
     example = put(opened(tmp_path, clock), 1)
     assert example is not None
     record = tmp_path / "outbox" / example.sample_id / "example.json"
     os.utime(record, (5.0, 5.0))  # 1970
-    outbox = opened(tmp_path, clock, max_age_hours=1)
+    outbox = opened(tmp_path, clock, max_age_hours=2)
+    clock.advance(3601)
     outbox.expire()
     assert len(outbox) == 1
 
