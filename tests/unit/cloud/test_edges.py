@@ -179,7 +179,7 @@ def test_damaged_and_doubled_reports_are_said_and_stop_nothing():
     storage.put(health_key(EdgeId("edge-2")), b"{not json")
     storage.put(health_key(EdgeId("edge-3")), to_json(a_report(edge_id=EdgeId("edge-9"))))
     storage.put("edges/edge-1/budget.json", b"{}")
-    troubles = {seen.edge_id: seen.trouble for seen in edges.look()}
+    troubles = {str(seen.edge_id): seen.trouble for seen in edges.look()}
     assert troubles["edge-1"] == ""
     assert "not JSON" in troubles["edge-2"]
     assert troubles["edge-3"] == "it was written by edge-9"

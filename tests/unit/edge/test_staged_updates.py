@@ -6,7 +6,7 @@ from cloud.releases import Releases
 from edge.model_updates import ModelUpdates
 from edge.trust import Trust
 from lifelong.links.journal import Journal
-from lifelong.records.ids import EdgeId, RoundNumber
+from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.keys import STAGED_RELEASE, bundle_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.staging import draw_of
@@ -51,7 +51,7 @@ class Node:
             trust=Trust(None, accepts_unsigned=True),
             edge_id=edge,
         )
-        self.running = None
+        self.running: VersionId | None = None
 
     def look(self) -> str | None:
         offer = self.updates.newer_than(self.running)
