@@ -10,6 +10,7 @@ from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
 from lifelong.novelty import Acquaintance
+from lifelong.onnx_layout import refuse_foreign_files
 from lifelong.preprocessing import network_input, softmax
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import entropy, margin
@@ -60,6 +61,7 @@ class OnnxSegmenter:
         """`watched`: class ids whose probabilities every prediction is to bring along."""
         self.bundle = bundle
         self._watched = watched
+        refuse_foreign_files(bundle.onnx, f"version {bundle.version_id}")
         provider = chosen_provider(providers)
         try:
             self._session = onnxruntime.InferenceSession(

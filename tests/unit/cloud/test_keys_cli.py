@@ -65,6 +65,7 @@ def test_sec_02_a_key_is_made_stolen_replaced_and_revoked(site):
         trust=trust,
     )
     offer = node.newer_than(None)
+    assert offer is not None
     node.keep(offer, None)
     (stolen,) = ids(site, "active")
     assert "olga's laptop" in keys(site, "list")

@@ -59,7 +59,7 @@ def test_a_model_that_answers_nan_or_cannot_be_loaded_is_refused_with_the_reason
     weights, bias = tiny_weights(CITYSCAPES)
     with pytest.raises(TrialError, match="NaN"):
         trial(tmp_path)(street_bundle(weights=(weights * np.nan, bias)), None)
-    with pytest.raises(TrialError, match="not an ONNX model"):
+    with pytest.raises(TrialError, match="is not an ONNX model"):
         trial(tmp_path)(bundle_of(b"not a model"), None)
 
 

@@ -1,6 +1,6 @@
 """Canary and probation, EDGE-11: what is not fit goes, by itself, and no frame is lost over it."""
 
-from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,10 @@ from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import Prediction
+from lifelong.segmenter import OnnxSegmenter
 from tests.builders import a_frame, a_mask, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, events, release, street_bundle
+from tests.tiny_bundle import tiny_weights
 
 OLD, NEW, THIRD = street_bundle(0), street_bundle(1), street_bundle(2)
 
@@ -63,7 +65,6 @@ class Yard:
         self.how: dict[str, Behaviour] = {}
         self.changes = changes
         self.slot = self.killed()
-        self.seen: Counter[str] = Counter()
         release(self.storage, OLD)
         self.refresh()
 
@@ -160,13 +161,11 @@ def test_edge_11_a_fit_model_is_proven_and_the_old_one_leaves_the_memory(tmp_pat
     yard = Yard(tmp_path, canary_frames=10, proven_after=40)
     release(yard.storage, NEW, 2)
     yard.see(11)
-    assert yard.slot.version_id == NEW.version_id
-    assert yard.slot.on_probation
-    assert yard.slot.previous.version_id == OLD.version_id
-    assert yard.slot.release_number == 2
+    slot = yard.slot
+    assert (slot.version_id, slot.release_number) == (NEW.version_id, 2)
+    assert (slot.on_probation, slot.previous.version_id) == (True, OLD.version_id)
     yard.see(40)
-    assert not yard.slot.on_probation
-    assert yard.slot.previous is None
+    assert (slot.on_probation, slot.previous) == (False, None)
     assert not list((tmp_path / "models").glob("probation.json"))
     assert not list((tmp_path / "models").glob("canary.json"))
 
@@ -213,6 +212,48 @@ def test_a_node_that_never_had_a_frame_takes_over_and_watches(tmp_path):
         yard.refresh()
     assert yard.slot.version_id == NEW.version_id
     assert yard.slot.on_probation
+
+
+def test_edge_11_under_load_every_frame_is_answered_once_whatever_is_released(tmp_path):
+    """Real models, a thread that fetches them, good and bad ones one after the other."""
+    storage, journal = FlakyStorage(), Journal(tmp_path / "journal", "edge-1")
+    errand = Errand("updates")
+    slot = ModelSlot(
+        ModelUpdates(
+            storage,
+            tmp_path / "models",
+            CITYSCAPES.digest,
+            journal,
+            trust=Trust(None, accepts_unsigned=True),
+        ),
+        lambda bundle: OnnxSegmenter(bundle, threads=1),
+        journal,
+        errand,
+        poll_seconds=0,
+        canary_frames=4,
+        proven_after=30,
+        guards=Guards(max_slowdown=1e6, min_confidence_share=0.0),
+    )
+    release(storage, OLD)
+    slot.refresh()
+    assert errand.wait(30)
+    slot.refresh()
+    weights, bias = tiny_weights(CITYSCAPES, 9)
+    bad = street_bundle(weights=(weights * np.nan, bias))
+    good = [street_bundle(seed) for seed in range(3, 8)]
+    answered: list[str] = []
+    for number, bundle in enumerate([*good, bad, *good[:3]], start=2):
+        release(storage, bundle, number)
+        for seed in range(60):
+            answered.append(slot.segment(a_frame(seed)).version_id)
+            slot.refresh()
+            if seed == 10:
+                assert errand.wait(30)
+    assert len(answered) == 9 * 60
+    assert slot.swaps >= 8
+    assert bad.version_id not in answered
+    changes = sum(a != b for a, b in pairwise(answered))
+    assert changes == slot.swaps - 1  # a frame is never answered by one model amid another's
 
 
 # -- a process that dies ------------------------------------------------------------------------

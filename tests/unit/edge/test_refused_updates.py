@@ -10,7 +10,7 @@ from edge.model_updates import LOOKS_BETWEEN_RINGS, ModelUpdates
 from edge.trust import Trust
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
-from lifelong.records.ids import VersionId
+from lifelong.records.ids import EdgeId, VersionId
 from lifelong.records.key_ring import KeyRing
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.model_versions import Release
@@ -273,7 +273,7 @@ def test_k8s_05_a_staged_release_is_for_its_share_of_the_nodes(tmp_path):
             CITYSCAPES.digest,
             Journal(tmp_path / "journal", "edge"),
             trust=site.trust,
-            edge_id=f"edge-{number}",
+            edge_id=EdgeId(f"edge-{number}"),
         )
         took += site.take().bundle == NEW
     assert 10 <= took <= 30
