@@ -12,24 +12,25 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.inbox import Inbox
+from cloud.inbox import PATIENCE, Inbox
 from edge.assembly import build_node
 from edge.node import EdgeNode
 from edge.stop import Stop
 from lifelong.config import Config
 from lifelong.errors import LifelongError
 from lifelong.links.durable_files import UNFINISHED
-from lifelong.links.journal import Journal, read_events
+from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import SampleId, VersionId, sample_id_of
-from lifelong.records.keys import INBOX, RECORD
+from lifelong.records.keys import INBOX
 from lifelong.records.pixels import image_from_bytes, jpeg_from_image, mask_from_png
 from lifelong.records.samples import HardExample
 from lifelong.segmenter import OnnxSegmenter
@@ -73,6 +74,8 @@ class Room:
     bundles: list[ModelBundle] = field(default_factory=list)
     answers: dict[VersionId, dict[SampleId, NDArray[np.uint8]]] = field(default_factory=dict)
     heard: "Heard" = field(default_factory=lambda: Heard())
+    _inbox: Inbox | None = None
+    _later: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         write_frames(self.folder, FRAMES, first=self.seed * FRAMES)
@@ -128,7 +131,16 @@ class Room:
 
     def collect(self) -> list[HardExample]:
         """What the cloud has admitted so far."""
-        return Inbox(self.storage(), self.cloud_journal()).collect()
+        if self._inbox is None:
+            journal = self.cloud_journal()
+            self._inbox = Inbox(self.storage(), journal, lambda: utc_now() + self._later)
+        return self._inbox.collect()
+
+    def collect_later(self) -> list[HardExample]:
+        """The same after the cloud's patience with damaged deliveries has ended."""
+        self.collect()
+        self._later += PATIENCE
+        return self.collect()
 
     def cloud_journal(self) -> Journal:
         """Of the service."""
@@ -178,10 +190,10 @@ def judged(
 
     Args:
         given_up: examples that were allowed to go, if the node or the cloud said so.
-        ghosts: objects without a record may lie in the inbox; it clears them away after a week.
+        ghosts: late copies may still lie in the inbox, which clears them away in time.
     """
     outcome = Outcome()
-    examples = room.collect()
+    examples = room.collect_later()
     counted = Counter(example.sample_id for example in examples)
     expected = room.frames()
     outcome.twice = sum(count - 1 for count in counted.values())
@@ -232,7 +244,7 @@ def _judge_example(room: Room, example: HardExample, outcome: Outcome) -> None:
 
 
 def _judge_rests(room: Room, outcome: Outcome, *, ghosts: bool) -> None:
-    rests = [key for key in room.storage().keys(INBOX) if not ghosts or key.endswith(RECORD)]
+    rests = [] if ghosts else list(room.storage().keys(INBOX))
     outbox = room.folder / "outbox"
     rests += [str(path) for path in outbox.rglob("*") if path.is_file() and _is_entry(path)]
     with suppress(FileNotFoundError):

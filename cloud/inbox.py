@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 BATCH = 256  # deliveries whose records are held at once
 STALE_AFTER = timedelta(days=7)  # an upload without a record, a receipt that nobody fetched
 TIDY_EVERY = timedelta(hours=1)
+# A damaged delivery is left alone so long after it last changed: its node may be mending it, and
+# one that reads back what it sent does not come again for what is cleared away under its hands.
+PATIENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,18 @@ class Inbox:
     """Admits uploads; one object per service, several services at once."""
 
     def __init__(
-        self, storage: Storage, journal: Journal, now: Callable[[], datetime] = utc_now
+        self,
+        storage: Storage,
+        journal: Journal,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        patience: timedelta = PATIENCE,
     ) -> None:
         self._storage = storage
         self._journal = journal
         self._now = now
+        self._patience = patience
+        self._damaged: dict[str, tuple[Folder, datetime]] = {}  # by path; as first seen, and when
         self._admissions = Admissions(storage)
         self._tidied_at: datetime | None = None
 
@@ -72,9 +82,11 @@ class Inbox:
         Costs what lies in the inbox and what is new, however many were admitted before.
         """
         folders = folders_of(self._storage.entries(INBOX))
-        complete = [folder for folder in folders if folder.is_complete]
+        complete = [f for f in folders if f.is_complete and not self._is_waited_for(f)]
         for start in range(0, len(complete), BATCH):
             self._admit_batch(complete[start : start + BATCH])
+        paths = {folder.path for folder in folders}
+        self._damaged = {path: seen for path, seen in self._damaged.items() if path in paths}
         self._tidy([folder for folder in folders if not folder.is_complete])
         return self._admissions.all()
 
@@ -87,7 +99,8 @@ class Inbox:
             except GoneError:
                 continue
             except RecordError as error:
-                outcomes.append(self._refused(folder, None, error))
+                if not self._may_be_mended(folder, None, error):
+                    outcomes.append(self._refused(folder, None, error))
         # As the device counted: its clock may have jumped between two of them.
         records.sort(key=lambda pair: (pair[1].edge_id, pair[1].sequence))
         for folder, example in records:
@@ -96,12 +109,31 @@ class Inbox:
             except GoneError:
                 continue
             except RecordError as error:
-                outcomes.append(self._refused(folder, example, error))
+                if not self._may_be_mended(folder, example, error):
+                    outcomes.append(self._refused(folder, example, error))
         admitted = [outcome.admitted for outcome in outcomes if outcome.admitted is not None]
         if admitted:
             self._admissions.append(admitted)
         for outcome in outcomes:
             self._answer(outcome)
+
+    def _is_waited_for(self, folder: Folder) -> bool:
+        """Was it damaged a moment ago, and has not changed since?"""
+        seen, since = self._damaged.get(folder.path, (None, self._now()))
+        return seen == folder and timedelta() <= self._now() - since < self._patience
+
+    def _may_be_mended(
+        self, folder: Folder, example: HardExample | None, error: RecordError
+    ) -> bool:
+        """Note a damaged delivery; says whether to wait for its node. One that asked for a receipt
+        keeps its copy until it has one, and is told at once."""
+        if not isinstance(error, DamagedError) or (example is not None and example.wants_receipt):
+            return False
+        seen, _ = self._damaged.get(folder.path, (None, None))
+        if seen == folder:
+            return False  # it was waited for, or it would not be looked at again
+        self._damaged[folder.path] = (folder, self._now())
+        return self._patience > timedelta()
 
     def _admitted(self, folder: Folder, example: HardExample) -> _Outcome:
         delivery = verified(self._storage, folder, example)

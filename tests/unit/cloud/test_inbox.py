@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lifelong.records.keys import image_key
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import to_json
 from tests.builders import a_hard_example, a_jpeg, a_mask_png
+from tests.edge_fixtures import HandClock
 
 
 def deliver(storage: Storage, example: HardExample, seed: int = 0) -> str:
@@ -26,7 +28,7 @@ def deliver(storage: Storage, example: HardExample, seed: int = 0) -> str:
 
 
 def inbox_over(storage: Storage, folder: Path) -> Inbox:
-    return Inbox(storage, Journal(folder, "cloud"))
+    return Inbox(storage, Journal(folder, "cloud"), patience=timedelta(0))
 
 
 def test_tr01_a_delivery_is_admitted_once_however_often_it_comes(tmp_path: Path) -> None:
@@ -111,6 +113,43 @@ def test_tr03_what_does_not_verify_is_quarantined_with_its_reason(
     reasons = [key for key in storage.keys("refused") if key.endswith("/reason.txt")]
     assert len(reasons) == 1
     assert len(storage.get(reasons[0])) > 20
+
+
+def test_tr03_a_damaged_delivery_is_left_to_its_node_for_a_while(tmp_path: Path) -> None:
+    """TR-01, TR-03: what a node has just read back is not cleared away because a late copy of the
+    record came before it."""
+    storage, clock = open_storage("memory://"), HandClock()
+    inbox = Inbox(storage, Journal(tmp_path, "cloud"), clock.now)
+    example = a_hard_example(0)
+    folder = f"inbox/edge-1/{example.sample_id}"
+    storage.put(f"{folder}/example.json", to_json(example))
+    assert inbox.collect() == []
+    clock.advance(59)
+    storage.put(f"{folder}/image.jpg", a_jpeg(0))
+    assert inbox.collect() == []
+    clock.advance(59)  # of patience with the folder as it is now, not as it was
+    assert inbox.collect() == []
+    storage.put(f"{folder}/mask.png", a_mask_png(0))
+    assert [e.sample_id for e in inbox.collect()] == [example.sample_id]
+    assert list(storage.keys("refused")) == []
+    assert list(storage.keys("inbox")) == []
+
+
+@pytest.mark.parametrize(("wants_receipt", "seconds"), [(False, 61), (True, 0)])
+def test_tr03_patience_ends_and_who_waits_for_a_receipt_is_told_at_once(
+    wants_receipt: bool, seconds: int, tmp_path: Path
+) -> None:
+    storage, clock = open_storage("memory://"), HandClock()
+    inbox = Inbox(storage, Journal(tmp_path, "cloud"), clock.now)
+    folder = deliver(storage, replace(a_hard_example(0), wants_receipt=wants_receipt))
+    storage.delete(f"{folder}/image.jpg")
+    inbox.collect()
+    if seconds:
+        assert list(storage.keys("refused")) == []
+        clock.advance(seconds)
+        inbox.collect()
+    assert any(key.endswith("reason.txt") for key in storage.keys("refused"))
+    assert list(storage.keys("inbox")) == []
 
 
 @pytest.mark.parametrize("at", range(1, 9))
