@@ -55,7 +55,9 @@ def refuse_foreign_files(onnx: bytes, where: str) -> None:
     try:
         points_elsewhere = _points_elsewhere(memoryview(onnx), 0, len(onnx), "Model", 0)
     except CorruptRecordError as error:
-        raise ModelLoadError(f"{where}: cannot load it, this is not an ONNX model ({error})") from error
+        raise ModelLoadError(
+            f"{where}: cannot load it, this is not an ONNX model ({error})"
+        ) from error
     if points_elsewhere:
         raise ModelLoadError(
             f"{where}: keeps weights in other files (ONNX external data); export it as one file"
