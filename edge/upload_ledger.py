@@ -7,7 +7,8 @@ across a reboot only makes the node wait longer; a jump ahead may bring one budg
 each such reboot, and no more.
 
 A line is on the disk before its bytes leave, so a kill never makes a byte unseen. The moment at
-which they had left comes with the next line; after a kill, the last line counts from the restart.
+which they had left comes with the next line; after a kill, the last line counts as ten minutes
+later, or as of the restart.
 """
 
 import json
@@ -18,6 +19,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from edge.boot_clock import Moment, read_moment
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 HOUR_S, DAY_S = 3600.0, 86400.0
 KEPT_S = 2 * DAY_S
 JUMP_S = 600.0  # the wall clock drifts, and is corrected by seconds; more is a jump
+IN_FLIGHT_S = 600.0  # storage's requests end sooner, however they end
 MERGED_S = 60.0  # old lines within so many seconds become one, dated as the last of them
 REWRITTEN_FROM = 4096  # lines
 
@@ -135,7 +138,8 @@ class Ledger:
             at = max(line.at, after.settled) if after else line.at
             self._spent.append(_Spent(at, line.size, line.samples))
         now = max(self._last, *(s.at for s in self._spent)) + _passed(lines, self._began)
-        self._spent[-1].at = now  # nobody saw it leave: it may have done so until now
+        # Nobody saw the last one leave: it may have done so until now.
+        self._spent[-1].at = min(now, self._spent[-1].at + IN_FLIGHT_S)
         return now
 
     def _rewrite(self) -> None:
@@ -150,8 +154,8 @@ class Ledger:
             else:
                 kept.append(spent)
         self._spent = kept
-        pin = _Spent(self.now(), 0, 0)
-        lines = [self._line(spent, spent.at) for spent in [*kept, pin]]
+        written = [_Spent(oldest, 0, 0), *kept, _Spent(self.now(), 0, 0)]
+        lines = [self._line(spent, before.at) for before, spent in pairwise(written)]
         try:
             write_whole(self._path, b"".join(lines))
             self._owed = b""
@@ -212,4 +216,4 @@ def _passed(lines: list[_Line], now: Moment) -> float:
         logger.warning("the clock jumped before this boot: only the time since it counts")
         return now.up
     # Off from the last line until this boot began, if the wall clock is right.
-    return now.up + min(max(0.0, now.wall - now.up - last.wall), DAY_S)
+    return now.up + min(max(0.0, now.wall - now.up - last.wall), DAY_S + IN_FLIGHT_S)
