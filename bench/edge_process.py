@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import edge.cli  # noqa: F401 - what a node has in memory before its first frame
-from bench.measuring import peak_mib
 from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import judge
 from lifelong.model_bundle import read_bundle
@@ -62,6 +61,16 @@ def main() -> None:
             }
         )
     )
+
+
+def peak_mib() -> float:
+    """The most memory this program has held, in MiB.
+
+    Not `ru_maxrss`: that survives exec, and would count the bench that started this program.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**10
 
 
 def _quantile(seconds: list[float], share: float) -> float:
