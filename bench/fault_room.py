@@ -30,7 +30,7 @@ from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import SampleId, VersionId, sample_id_of
-from lifelong.records.keys import INBOX
+from lifelong.records.keys import INBOX, RECORD
 from lifelong.records.pixels import image_from_bytes, jpeg_from_image, mask_from_png
 from lifelong.records.samples import HardExample
 from lifelong.segmenter import OnnxSegmenter
@@ -125,7 +125,7 @@ class Room:
         for _ in range(ENOUGH_RUNS):
             node = self.node()
             node.run()
-            self.collect()  # a node may wait for the cloud's receipt
+            self.collect_later()  # a node may wait for the cloud's receipt
             if not len(node.outbox):
                 return
 
@@ -180,7 +180,8 @@ class Heard(logging.Handler):
 
     def gave_up(self, sample_id: SampleId) -> bool:
         """Did the node say that it drops this example?"""
-        return any(line.startswith("dropped") and sample_id in line for line in self.lines)
+        said = ("dropped", "outbox entry")
+        return any(line.startswith(said) and sample_id in line for line in self.lines)
 
 
 def judged(
@@ -213,7 +214,7 @@ def judged(
         outcome.note(f"sequence numbers used twice: {repeated}")
     for example in examples:
         _judge_example(room, example, outcome)
-    _judge_rests(room, outcome, ghosts=ghosts)
+    _judge_rests(room, outcome, given_up, ghosts=ghosts)
     return outcome
 
 
@@ -243,8 +244,12 @@ def _judge_example(room: Room, example: HardExample, outcome: Outcome) -> None:
         outcome.note(f"{example.sample_id}: the record says something else than the node did")
 
 
-def _judge_rests(room: Room, outcome: Outcome, *, ghosts: bool) -> None:
+def _judge_rests(
+    room: Room, outcome: Outcome, given_up: frozenset[SampleId], *, ghosts: bool
+) -> None:
+    # What was given up while it was on its way is an upload without a record, for a week.
     rests = [] if ghosts else list(room.storage().keys(INBOX))
+    rests = [key for key in rests if key.split("/")[2] not in given_up or key.endswith(RECORD)]
     outbox = room.folder / "outbox"
     rests += [str(path) for path in outbox.rglob("*") if path.is_file() and _is_entry(path)]
     with suppress(FileNotFoundError):
