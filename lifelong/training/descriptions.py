@@ -33,7 +33,7 @@ FEWEST_PICTURES = 12  # to describe anything by; below, covariances are guesses
 DIRECTIONS = 32
 _PICTURES_PER_DIRECTION = 4
 _FEWEST_CELLS = 30  # of a class, to have a mean of its own
-_SHRINKAGE = 1e-3  # of the mean variance, added to every direction of the cells
+_SHRINKAGE = 1e-3  # of the cells' covariance towards its mean variance
 _EPSILON = 1e-6
 
 
@@ -130,41 +130,55 @@ def _known_pictures(
 ) -> tuple[Floats, Floats, Floats, Floats, float]:
     """Centre (S,), scale (S,), plane (K, S), whitening (K, K), and the scale of the rest."""
     centre = statistics.mean(axis=0)
-    scale = _scales(statistics.std(axis=0))
+    # By the spread within a task: what tells tasks apart then stands out, as it should.
+    scale = _scales(_within(statistics, tasks).std(axis=0))
     standard = (statistics - centre) / scale
     count = min(DIRECTIONS, len(standard) // _PICTURES_PER_DIRECTION, standard.shape[1])
     _, strengths, axes = np.linalg.svd(standard, full_matrices=False)
     plane = axes[:count]
     signs = np.sign(plane[np.arange(count), np.abs(plane).argmax(axis=1)])
     plane = plane * signs[:, None]
-    inside = standard @ plane.T
-    for task in sorted(set(tasks)):
-        members = np.array([one == task for one in tasks])
-        inside[members] -= inside[members].mean(axis=0)
+    inside = _within(standard @ plane.T, tasks)
+    # Each direction by its own spread first: a task's direction may hardly vary within the task.
+    spread = _scales(inside.std(axis=0))
+    inside /= spread
     covariance = inside.T @ inside / len(inside)
+    squeeze = _inverse_root(covariance, _shrinkage_of(inside)) / spread
     rest = float((strengths[count:] ** 2).sum()) / len(standard)
     dimensions = max(standard.shape[1] - count, 1)
     rest_scale = 1.0 / np.sqrt(max(rest / dimensions, _EPSILON))
-    return centre, scale, plane, _inverse_root(covariance, _shrinkage_of(inside)), rest_scale
+    return centre, scale, plane, squeeze, rest_scale
+
+
+def _within(rows: Floats, tasks: Sequence[str]) -> Floats:
+    """Rows less the mean of their learning task, or of all when tasks hold too few."""
+    names = sorted(set(tasks))
+    if len(rows) - len(names) < FEWEST_PICTURES // 2:
+        return rows - rows.mean(axis=0)
+    apart = rows.copy()
+    for name in names:
+        members = np.array([task == name for task in tasks])
+        apart[members] -= rows[members].mean(axis=0)
+    return apart
 
 
 def _shrinkage_of(samples: Floats) -> float:
-    """Share of the mean variance that a covariance from few samples needs (Ledoit & Wolf 2004)."""
+    """How far to draw a covariance of few samples to its mean, 0 .. 1 (Ledoit & Wolf 2004)."""
     count, dimensions = samples.shape
     covariance = samples.T @ samples / count
     target = np.trace(covariance) / dimensions
     away = float(((covariance - target * np.eye(dimensions)) ** 2).sum()) / dimensions
     squares = (samples**2).T @ (samples**2) / count - covariance**2
     noise = float(squares.sum()) / dimensions / count
-    share = min(max(noise / away, 0.0), 0.99) if away > 0.0 else 0.99
-    return share / (1.0 - share)
+    return min(max(noise / away, 0.0), 1.0) if away > 0.0 else 1.0
 
 
 def _inverse_root(covariance: Floats, share: float) -> Floats:
-    """W with W' W = (covariance + share x its mean variance)^-1; W is a lower triangle."""
+    """The lower triangle W with W' W = ((1 - share) covariance + share x its mean variance)^-1."""
     dimensions = len(covariance)
     mean = max(float(np.trace(covariance)) / dimensions, _EPSILON)
-    root = np.linalg.cholesky(covariance + max(share, _EPSILON) * mean * np.eye(dimensions))
+    share = max(share, _EPSILON)
+    root = np.linalg.cholesky((1.0 - share) * covariance + share * mean * np.eye(dimensions))
     inverse: Floats = np.linalg.solve(root, np.eye(dimensions))
     return inverse
 
@@ -172,7 +186,8 @@ def _inverse_root(covariance: Floats, share: float) -> Floats:
 def _scales(deviations: Floats) -> Floats:
     """Deviations to divide by; a feature that never changed must not become infinite."""
     floor = max(float(deviations.max(initial=0.0)) * 1e-3, _EPSILON)
-    return np.maximum(deviations, floor)
+    scales: Floats = np.maximum(deviations, floor)
+    return scales
 
 
 def _statistics(features: NDArray[np.float32]) -> Floats:
