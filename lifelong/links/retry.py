@@ -17,7 +17,10 @@ def delays(
     longest_s: float = 60.0,
     random_: random.Random | None = None,
 ) -> Iterator[float]:
-    """Seconds to wait before each further try: exponential, capped, with full jitter."""
+    """Seconds to wait before each further try: exponential, capped, drawn from the upper half.
+
+    So the nodes of a fleet that lost the same link do not come back in step, and none at once.
+    """
     source = random_ or random.Random()
     ceiling = first_s
     while True:
