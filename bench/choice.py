@@ -5,9 +5,10 @@ python -m bench.choice --out runs/bench/choice.jsonl      (resumable: done choic
 
 A camera streams drawn streets, mostly clear, the weather the shipped edge model was trained in;
 dusk, rain, fog and night are rare. Each policy may send so many frames as the budget says: those
-that its own score puts first; `… x novelty` is what a node's uploads go by with that policy. Random choice sends as many, drawn evenly, with several seeds. The
-chosen frames get their exact labels, and one round with the default settings learns from them.
-Every round starts from the same weights and memory and sits the same hold-outs.
+that its own score puts first; `... x novelty` is what a node's uploads go by with that policy.
+Random choice sends as many, drawn evenly, with several seeds. The chosen frames get their exact
+labels, and one round with the default settings learns from them. Every round starts from the same
+weights and memory and sits the same hold-outs.
 """
 
 import argparse
