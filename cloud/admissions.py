@@ -25,6 +25,11 @@ class Admissions:
         self._known: dict[SampleId, HardExample] = {}
         self._list: list[HardExample] = []
 
+    def start(self) -> None:
+        """List what there is, the first time; nothing afterwards."""
+        if self._next is None:
+            self._look()
+
     def all(self) -> list[HardExample]:
         """What is known after a look at what is new; a list that nobody changes any more.
 
@@ -55,6 +60,9 @@ class Admissions:
             last = max((_number(key) for key in self._storage.keys(ADMISSIONS)), default=0)
             for key in self._storage.keys(EXAMPLES):
                 self._take(SampleId(key.rsplit("/", 1)[-1].removesuffix(".json")))
+            # As the devices counted; of what was admitted before nothing says when.
+            by_device = sorted(self._known.items(), key=lambda it: (it[1].edge_id, it[1].sequence))
+            self._known = dict(by_device)
             self._next = last + 1
         while True:
             key = _entry_key(self._next)

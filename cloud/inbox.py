@@ -81,6 +81,7 @@ class Inbox:
 
         Costs what lies in the inbox and what is new, however many were admitted before.
         """
+        self._admissions.start()
         folders = folders_of(self._storage.entries(INBOX))
         complete = [f for f in folders if f.is_complete and not self._is_waited_for(f)]
         for start in range(0, len(complete), BATCH):
