@@ -202,9 +202,12 @@ class Rollouts:
 
     def _carry_out_halt(self, rollout: Rollout, came_between: Release | None) -> bool:
         # The version before may be there because a crash came between history and pointer.
-        if came_between is None or came_between.version_id == rollout.before:
-            self._releases.roll_back(rollout.before, f"roll-out {rollout.number}, halted")
-        self._releases.withdraw_staged()
+        try:
+            if came_between is None or came_between.version_id == rollout.before:
+                self._releases.roll_back(rollout.before, f"roll-out {rollout.number}, halted")
+        finally:
+            # Also when nothing can be signed at present: no further node is to try it.
+            self._releases.withdraw_staged()
         halted = self._save(rollout.next(RolloutState.HALTED, self._now()))
         self._event("rollout.halted", halted, reasons=list(halted.reasons))
         return True

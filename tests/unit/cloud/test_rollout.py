@@ -10,7 +10,7 @@ import pytest
 from cloud.edges import Edges
 from cloud.releases import Releases
 from cloud.rollout import Rollouts
-from lifelong.errors import RoundError, StorageUnavailableError
+from lifelong.errors import ConfigError, RoundError, StorageUnavailableError
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage
@@ -302,6 +302,30 @@ def test_k8s_05_an_operators_roll_back_ends_a_roll_out(tmp_path):
     assert "release 3 came in between: rolled back by olga" in site.newest().reasons[0]
     assert site.run_by_all() == {OLD.version_id}
     assert len(site.releases.history()) == 3
+
+
+def test_k8s_05_a_halt_that_cannot_be_signed_yet_stops_the_spread_at_once(tmp_path):
+    site = Site(tmp_path, 40)
+    for node in site.nodes:
+        node.new = refuses
+    site.offer()
+    site.turn()
+    while site.newest().state is RolloutState.OBSERVING:
+        site.turn()
+    roll_back = site.rollouts._releases.roll_back
+
+    def cannot_sign(*_: object) -> Release:
+        raise ConfigError("the password of the signing key is not set")
+
+    site.rollouts._releases.roll_back = cannot_sign
+    with pytest.raises(ConfigError):
+        site.rollouts.step()
+    assert read(site.storage, STAGED_RELEASE) is None
+    assert site.newest().state is RolloutState.HALTING
+    site.rollouts._releases.roll_back = roll_back
+    site.turn()
+    assert site.newest().state is RolloutState.HALTED
+    assert read(site.storage, CURRENT_RELEASE).is_rollback
 
 
 def outcome(site: Site) -> tuple[Any, ...]:
