@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ import lifelong.links.journal
 from bench.fault_links import CutRoad, CutStorage
 from bench.fault_room import FRAMES, Outcome, Room, judged
 from cloud.inbox import Inbox
-from lifelong.errors import LifelongError, StorageUnavailableError
+from lifelong.errors import ConfigError, LifelongError, StorageUnavailableError
 from lifelong.links.storage import Storage
 from lifelong.records.ids import SampleId
 from lifelong.records.keys import INBOX
@@ -44,27 +45,31 @@ def kill(seed: int, folder: Path) -> Outcome:
     room = Room(folder, seed)
     with room.heard:
         usual_s = _usual_seconds()
+        struck = 0
         for life in range(2):
-            _killed(folder, seed, draw.uniform(0.0, 1.1 * usual_s))
+            struck |= _killed(folder, seed, draw.uniform(0.0, 1.05 * usual_s))
             room.collect()
             if life == 0:
                 room.release(2)
         refused = room.refused()
         _ran_whole(folder, seed)
         outcome = judged(room)
+    outcome.struck = struck
     outcome.half += len(refused)  # the cloud met something that was not whole
     outcome.notes += refused
     return outcome
 
 
-def _killed(folder: Path, seed: int, after_s: float) -> None:
+def _killed(folder: Path, seed: int, after_s: float) -> bool:
     process = _forks().Process(target=_live, args=(str(folder), seed))
     process.start()
     process.join(after_s)
     if process.is_alive() and process.pid is not None:
         os.kill(process.pid, signal.SIGKILL)
     process.join()
+    was_alive = process.exitcode == -signal.SIGKILL
     process.close()
+    return was_alive
 
 
 def _ran_whole(folder: Path, seed: int) -> float:
@@ -117,13 +122,15 @@ def cut(seed: int, folder: Path) -> Outcome:
     draw = random.Random(seed)
     room = Room(folder, seed)
     with room.heard:
+        struck = 0
         for _ in range(draw.choice([1, 2, 2])):
             storage = CutStorage(str(folder / "storage"), draw.randrange(30_000))
             room.node(storage).run()
+            struck |= storage.is_dead
             if draw.random() < 0.5:
                 room.collect()
         room.run_to_the_end()
-        return judged(room)
+        return replace(judged(room), struck=struck)
 
 
 def cut_tcp(seed: int, folder: Path) -> Outcome:
@@ -134,16 +141,18 @@ def cut_tcp(seed: int, folder: Path) -> Outcome:
     with _pointed_at(_server()):
         room = Room(folder, seed, storage_url=f"s3://{BUCKET}/{seed}-{os.getpid()}")
         with room.heard:
+            struck = 0
             for _ in range(draw.choice([1, 2])):
                 with _pointed_at(road.url):
                     storage = room.storage()
                 road.arm(draw.randrange(60_000))
                 room.node(storage).run()
+                struck |= road.is_cut
                 road.mend()
                 if draw.random() < 0.5:
                     room.collect()
             room.run_to_the_end()
-            outcome = judged(room)
+            outcome = replace(judged(room), struck=struck)
         for key in list(room.storage().keys("images")):
             room.storage().delete(key)
         return outcome
@@ -152,7 +161,7 @@ def cut_tcp(seed: int, folder: Path) -> Outcome:
 @cache
 def _server() -> str:
     """A real S3-compatible server on loopback with one bucket."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -212,12 +221,20 @@ def flip(seed: int, folder: Path) -> Outcome:
         stat = victim.stat()
         victim.write_bytes(data)
         os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        room.run_to_the_end()
+        try:
+            room.run_to_the_end()
+        except ConfigError as error:
+            if victim.name != "ring.json":
+                raise
+            room.heard.lines.append(f"not started: {error}")
+            room.install_keys()
+            room.run_to_the_end()
         # A node that lost its only model waits: somebody looks, and the cloud releases anew.
         room.release(number)
         room.run_to_the_end()
         owner = _owner(victim)
         outcome = judged(room, given_up=frozenset({owner} if owner else ()))
+        outcome.struck = 1
     if not outcome.is_clean:
         outcome.note(f"flipped byte {position} of {victim.relative_to(folder)}")
     return outcome
@@ -227,6 +244,7 @@ def _files_of(room: Room) -> list[Path]:
     """What a disk could damage: deliveries, entries, records, bundles, pointers, books."""
     roots = [room.folder / name for name in ("outbox", "state", "storage")]
     found = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file()]
+    found.append(room.folder / "ring.json")
     # The journal tells what happened and decides nothing; what was admitted has left the edge.
     spared = ("journal/", "health.json", "state/lock", "storage/images/", "storage/examples/",
               "storage/edge_masks/")  # fmt: skip
@@ -261,6 +279,7 @@ def disk(seed: int, folder: Path) -> Outcome:
         disk_.leave(None)
         room.run_to_the_end()
         outcome = judged(room, given_up=frozenset(room.frames()))
+        outcome.struck = any("No space" in line or "too large" in line for line in room.heard.lines)
     return outcome
 
 
@@ -329,12 +348,13 @@ def clock(seed: int, folder: Path) -> Outcome:
     }
     room = Room(folder, seed)
     with room.heard:
+        jumping = _Jumping(draw)
         for _ in range(2):
             storage = CutStorage(str(folder / "storage"), draw.choice([0, 20_000, 10**9]))
-            with _Jumping(draw):
+            with jumping:
                 room.node(storage, **strict).run()
         room.run_to_the_end()
-        return judged(room)
+        return replace(judged(room), struck=min(jumping.jumps, 1))
 
 
 class _Jumping:
@@ -343,6 +363,7 @@ class _Jumping:
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._offset = timedelta()
+        self.jumps = 0
         self._real = lifelong.links.journal.datetime
 
     def __enter__(self) -> None:
@@ -367,6 +388,7 @@ class _Jumping:
         now = self._real.now(UTC)
         if self._draw.random() < 0.1:
             jump = self._draw.choice([*_JUMPS_S, None])
+            self.jumps += 1
             self._offset = EPOCH - now if jump is None else timedelta(seconds=jump)
         return now + self._offset
 
@@ -449,7 +471,7 @@ def deliveries(seed: int, folder: Path) -> Outcome:
             meanwhile()
         room.run_to_the_end()
         seen = [{example.sample_id for example in box.collect()} for box in (one, other, one)]
-        outcome = judged(room, ghosts=True)
+        outcome = replace(judged(room, ghosts=True), struck=1)
     if any(ids != set(room.frames()) for ids in seen):
         outcome.lost += 1
         outcome.note(f"an inbox knows {[len(ids) for ids in seen]} of {FRAMES}")

@@ -23,7 +23,7 @@ from typing import Any
 from bench.fault_trials import TRIALS
 from bench.measuring import report
 
-COUNTS = ("lost", "twice", "half", "unverified", "told")
+COUNTS = ("lost", "twice", "half", "unverified", "told", "struck")
 
 
 def main() -> None:
