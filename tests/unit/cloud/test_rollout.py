@@ -15,7 +15,7 @@ from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage
 from lifelong.records.edge_health import EdgeHealth
-from lifelong.records.ids import EdgeId, RoundNumber
+from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.rollouts import Rollout, RolloutState
@@ -314,7 +314,7 @@ def test_k8s_05_a_halt_that_cannot_be_signed_yet_stops_the_spread_at_once(tmp_pa
         site.turn()
     roll_back = site.rollouts._releases.roll_back
 
-    def cannot_sign(*_: object) -> Release:
+    def cannot_sign(version_id: VersionId, who: str) -> Release:
         raise ConfigError("the password of the signing key is not set")
 
     site.rollouts._releases.roll_back = cannot_sign
