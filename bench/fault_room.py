@@ -161,6 +161,10 @@ class Room:
         self._later += PATIENCE
         return self.collect()
 
+    def restart_cloud(self) -> None:
+        """The service that collects is another one from now on."""
+        self._inbox = None
+
     def cloud_journal(self) -> Journal:
         """Of the service."""
         return Journal(self.folder / "cloud-journal", "cloud")

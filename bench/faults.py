@@ -56,6 +56,8 @@ def run(kind: str, seeds: Sequence[int], path: Path) -> list[dict[str, Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {line["seed"]: line for line in _lines(path)}
     with path.open("a", encoding="utf-8") as out:
+        if done and not path.read_bytes().endswith(b"\n"):
+            out.write("\n")  # an earlier run was cut off in the middle of a line
         for seed in seeds:
             if seed not in done:
                 done[seed] = trial(kind, seed)
