@@ -154,7 +154,8 @@ def _within(rows: Floats, tasks: Sequence[str]) -> Floats:
     """Rows less the mean of their learning task, or of all when tasks hold too few."""
     names = sorted(set(tasks))
     if len(rows) - len(names) < FEWEST_PICTURES // 2:
-        return rows - rows.mean(axis=0)
+        centred: Floats = rows - rows.mean(axis=0)
+        return centred
     apart = rows.copy()
     for name in names:
         members = np.array([task == name for task in tasks])
