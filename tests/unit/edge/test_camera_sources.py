@@ -265,7 +265,12 @@ def test_a_number_is_a_device_and_grey_pictures_become_rgb(monkeypatch):
 
     module: Any = types.ModuleType("cv2")
     module.CAP_ANY, module.CAP_FFMPEG = 0, 1900
-    module.VideoCapture = lambda source, reader: asked.append((source, reader)) or Grey()
+
+    def opened(source: object, reader: int) -> Grey:
+        asked.append((source, reader))
+        return Grey()
+
+    module.VideoCapture = opened
     monkeypatch.setitem(sys.modules, "cv2", module)
     feed = camera_feed(CameraSource(type="camera", device="2"))[0]()
     camera_feed(CameraSource(type="camera", device="http://joe:x@cam/video"))[0]()

@@ -285,10 +285,11 @@ def test_latest_takes_what_came_while_the_node_was_busy(tmp_path):
     live = source(tmp_path, section={"back_pressure": "latest"})
     frames = iter(live)
     first = next(frames)
+    assert first is not None
     write_frames(tmp_path, 3, first=1)  # while the first is at work
     live.remember(first)
     second = next(frames)
-    live.remember(second)
+    assert second is not None
     assert (first.attributes["frame"], second.sequence, live.passed_over) == ("day/0000", 3, 2)
 
 

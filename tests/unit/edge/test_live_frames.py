@@ -3,6 +3,7 @@
 import queue
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ class HandFeed:
         self.coming: queue.Queue = queue.Queue()
         self.asked: queue.Queue = queue.Queue()
         self.closed = threading.Event()
-        self._now = None
+        self._now: Any = None
 
     def show(self, *pictures) -> None:
         """Show these, and return when the reader has dealt with each of them."""

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edge.video_sources import VideoFrames
 from lifelong.edge_config import VideoSource
 from lifelong.errors import ConfigError
 from lifelong.records.ids import EdgeId
+from lifelong.records.pixels import Frame
 from tests.edge_fixtures import HandClock
 
 
@@ -75,17 +77,22 @@ def video(folder, clock: HandClock | None = None, **changes) -> VideoFrames:
     )
 
 
+def taken(source: VideoFrames) -> Iterator[Frame]:
+    """Its frames, each remembered when the next is asked for."""
+    for frame in source:
+        if frame is not None:
+            source.remember(frame)
+            yield frame
+
+
 def film(count: int) -> list:
     return [picture(number) for number in range(count)]
 
 
 def test_every_nth_frame_of_a_video_comes_in_rgb(tmp_path, opencv):
     opencv(film(7))
-    frames = []
     source = video(tmp_path, every=3)
-    for frame in source:
-        source.remember(frame)
-        frames.append(frame)
+    frames = list(taken(source))
     assert [int(frame.image[0, 0, 2]) for frame in frames] == [0, 3, 6]
     assert [frame.attributes["frame"] for frame in frames] == [
         "drive/000000",
@@ -98,18 +105,11 @@ def test_every_nth_frame_of_a_video_comes_in_rgb(tmp_path, opencv):
 
 def test_a_video_goes_on_after_a_restart_where_it_was(tmp_path, opencv):
     opencv(film(5))
-    first = video(tmp_path)
-    for frame in first:
-        first.remember(frame)
+    for frame in taken(video(tmp_path)):
         if frame.sequence == 1:
             break
     opencv(film(5))
-    rest = video(tmp_path)
-    sequences = []
-    for frame in rest:
-        rest.remember(frame)
-        sequences.append(frame.sequence)
-    assert sequences == [2, 3, 4]
+    assert [frame.sequence for frame in taken(video(tmp_path))] == [2, 3, 4]
 
 
 def test_latest_plays_a_video_at_its_own_speed(tmp_path, opencv):
@@ -167,14 +167,11 @@ def test_latest_takes_every_nth_frame_too(tmp_path, opencv):
     assert source.passed_over == 0
 
 
-def test_the_node_is_not_kept_waiting_for_a_slow_video(tmp_path, opencv):
+def test_the_node_is_not_kept_waiting_for_a_slow_video(tmp_path, opencv, monkeypatch):
     opencv(film(2))
     source = video(tmp_path, back_pressure="latest", every=1)
-    FakeCapture.get, kept = lambda _self, what: {5: 0.5, 7: 2.0}[what], FakeCapture.get
-    try:
-        answers = list(source)
-    finally:
-        FakeCapture.get = kept
+    monkeypatch.setattr(FakeCapture, "get", lambda _self, what: {5: 0.5, 7: 2.0}[what])
+    answers = list(source)
     assert [answer is None for answer in answers].count(True) >= 8, "two seconds, 0.2 s at a time"
 
 
@@ -217,10 +214,6 @@ def test_a_real_video_file_is_read_through_opencv(tmp_path, back_pressure):
         wait=clock.advance,
         clock=clock,
     )
-    frames = []
-    for frame in source:
-        if frame is not None:
-            source.remember(frame)
-            frames.append(frame)
+    frames = list(taken(source))
     assert len(frames) == 4
     assert frames[0].image[0, 0, 2] > 200  # blue is last in RGB
