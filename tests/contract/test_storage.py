@@ -4,12 +4,20 @@ The S3 store is real HTTP against a server on loopback; TR-03 for the checksums.
 """
 
 import socket
+import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from cloud.admissions import Admissions
+from cloud.inbox import Inbox
+from edge.errands import Errand
+from edge.outbox import Outbox
+from edge.upload_rules import UploadRules
+from edge.uploader import Uploader
+from lifelong.delivery_config import OutboxSection
 from lifelong.errors import (
     ChecksumError,
     ConfigError,
@@ -18,8 +26,14 @@ from lifelong.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from lifelong.hard_examples import Verdict
+from lifelong.links import storage as storage_module
+from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, checked_key, open_storage
 from lifelong.records.ids import sha256_hex
+from lifelong.records.wire import to_json
+from tests.builders import a_frame, a_hard_example, a_prediction
+from tests.edge_fixtures import HandClock
 
 BUCKET = "cornerloop"
 
@@ -219,3 +233,104 @@ def test_a_listing_tells_when_an_object_was_written_anew(storage):
     assert a == first[0]
     assert b.mark != first[1].mark
     assert storage.entries("nowhere") == []
+
+
+# -- delivery over every kind of store -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("confirm", ["read_back", "receipt"])
+def test_tr_07_a_delivery_in_parts_is_the_same_over_every_store(storage, tmp_path, confirm):
+    """TR-02, TR-03: parts, receipts, prefixes; nothing is left lying about."""
+    journal = Journal(tmp_path / "journal", "edge-1")
+    outbox = Outbox(OutboxSection(path=tmp_path / "outbox"), journal)
+    clock = HandClock()
+    rules = UploadRules(part_bytes=400, confirm=confirm)
+    uploader = Uploader(
+        outbox, storage, journal, Errand("uploads", inline=True), clock=clock, rules=rules
+    )
+    for seed in range(3):
+        verdict = Verdict(is_hard=True, score=0.5, reasons=("test",), scores={})
+        outbox.put(a_frame(seed), a_prediction(), verdict)
+    kept = {example.sample_id: example for example in outbox.waiting()}
+    uploader.drain()
+    listed = list(storage.keys("inbox/edge-1"))
+    assert all(key.startswith("inbox/edge-1/") for key in listed)
+    assert sum("/parts/" in key for key in listed) >= 3
+    assert storage.folders("inbox/edge-1") == sorted(kept)
+    inbox = Inbox(storage, Journal(tmp_path / "journal", "cloud"))
+    admitted = inbox.collect()
+    assert {example.sample_id for example in admitted} == set(kept)
+    for example in admitted:
+        data = storage.get(example.image_key, sha256=kept[example.sample_id].image_sha256)
+        assert len(data) > 400
+    assert len(list(storage.keys("receipts"))) == (3 if confirm == "receipt" else 0)
+    clock.advance(10)
+    uploader.drain()
+    assert len(outbox) == 0
+    assert storage.folders("inbox") == []
+    assert list(storage.keys("receipts")) == list(storage.keys("refused")) == []
+    assert inbox.collect() == admitted == Inbox(storage, journal).collect()
+
+
+def test_tr_07_two_services_number_admissions_without_a_clash(storage, tmp_path):
+    one, other = Admissions(storage), Admissions(storage)
+    assert one.all() == other.all() == []
+    for seed in range(6):
+        example = a_hard_example(seed)
+        storage.put(f"examples/{example.sample_id}.json", to_json(example))
+        (one if seed % 2 else other).append([example.sample_id])
+    assert [e.sequence for e in one.all()] == [e.sequence for e in other.all()] == list(range(6))
+    assert len(list(storage.keys("admissions"))) == 6
+
+
+def test_tr_07_a_folder_keeps_no_empty_folders(tmp_path):
+    """A listing walks through every folder: one for each delivery that ever was would add up."""
+    storage = open_storage(str(tmp_path / "store"))
+    for sample in range(3):
+        for name in ("image.jpg", "example.json"):
+            storage.put(f"inbox/edge-1/{sample}/{name}", b"1")
+    for key in list(storage.keys("inbox")):
+        storage.delete(key)
+    assert [path for path in (tmp_path / "store").rglob("*")] == []
+    storage.put("inbox/edge-1/1/image.jpg", b"1")
+    assert list(storage.keys("inbox")) == ["inbox/edge-1/1/image.jpg"]
+
+
+def test_a_folder_that_goes_while_another_is_put_into_it_costs_nobody_an_object(tmp_path):
+    storage, failures = open_storage(str(tmp_path / "store")), []
+
+    def come_and_go(name: str) -> None:
+        try:
+            for number in range(150):
+                key = f"inbox/edge-1/{number % 2}/{name}"
+                storage.put(key, b"data")
+                assert storage.get(key) == b"data"
+                storage.delete(key)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+
+
+def test_tr_04_a_server_that_takes_the_call_and_never_answers_ends_in_an_error(monkeypatch):
+    """A dead link must not hang an upload for ever."""
+    monkeypatch.setitem(storage_module._TIMEOUTS, "timeout", timedelta(seconds=0.3))
+    monkeypatch.setitem(storage_module._RETRIES, "max_retries", 0)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        pointed_at(f"http://127.0.0.1:{mute.getsockname()[1]}", monkeypatch)
+        hanging = open_storage(f"s3://{BUCKET}")
+        for call in (lambda: hanging.put("a", b"x" * 2**20), lambda: hanging.get("a")):
+            with pytest.raises(StorageUnavailableError):
+                call()
+
+
+def test_tr_04_every_request_to_a_remote_store_has_an_end():
+    assert {"connect_timeout", "read_timeout", "timeout"} <= set(storage_module._TIMEOUTS)
+    assert storage_module._RETRIES["retry_timeout"] <= timedelta(minutes=5)
