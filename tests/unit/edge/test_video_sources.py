@@ -78,7 +78,7 @@ def video(folder, clock: HandClock | None = None, **changes) -> VideoFrames:
 
 
 def taken(source: VideoFrames) -> Iterator[Frame]:
-    """Its frames, each remembered when the next is asked for."""
+    """Its frames, each remembered at once."""
     for frame in source:
         if frame is not None:
             source.remember(frame)
