@@ -1,7 +1,7 @@
 """EDGE-13: a hard frame asks the cloud; whatever goes wrong, the node's own answer stands."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ class Desk:
         self.used: list[tuple[int, Prediction, str, float]] = []
         self.cloud: Callable[[], None] = lambda: None
         self.folder = tmp_path
-        self.ids = iter(f"q{number}" for number in range(1000))
+        self.ids: Iterator[str] = (f"q{number}" for number in range(1000))
         self.jobs: list[Callable[[], None]] = []
         self.inline = True
         self.escalation = Escalation(

@@ -268,7 +268,7 @@ def test_edge_10_what_was_blurred_stays_so_in_the_stored_jpeg():
 @pytest.mark.parametrize("key", ["blur", "drop"])
 def test_edge_10_an_unknown_class_is_told_with_its_key(key):
     with pytest.raises(ConfigError, match=rf"edge\.privacy\.{key}: no class 'persn'.*person"):
-        Privacy(PrivacySection(**{key: ("persn",)}), SMALL_MAP)
+        Privacy(PrivacySection.model_validate({key: ("persn",)}), SMALL_MAP)
 
 
 def test_the_classes_worth_watching():
