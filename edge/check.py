@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edge.assembly import edge_section, loader
 from edge.loaded_models import warm_up
 from edge.model_updates import verified_bundle
+from edge.privacy import Privacy
 from edge.trust import Trust, active_keys, open_trust
 from lifelong.config import Config, load_label_map
 from lifelong.edge_config import FolderSource, VideoSource
@@ -30,6 +31,7 @@ def findings(config: Config) -> Iterator[Finding]:
     try:
         edge = edge_section(config)
         label_map = load_label_map(config)
+        Privacy(edge.privacy, label_map)  # knows its classes, or says which it does not
         yield _good("config", f"node {edge.id}, {len(label_map)} classes ({label_map.digest})")
     except LifelongError as error:
         yield _bad("config", error)

@@ -37,6 +37,11 @@ def test_no_edge_section():
     assert last_finding(Config()).startswith("config: edge: the section is missing")
 
 
+def test_edge_10_a_class_to_blur_that_nobody_knows(tmp_path):
+    found = last_finding(edge_config(tmp_path, privacy={"blur": ["persn"]}))
+    assert found.startswith("config: edge.privacy.blur: no class 'persn'")
+
+
 def test_a_source_that_is_not_there(tmp_path):
     assert not looked_at(edge_config(tmp_path))["source"].is_good
 
