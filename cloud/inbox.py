@@ -144,7 +144,7 @@ class Inbox:
             self._storage.put(kept.image_key, delivery.image)
             self._storage.put(kept.mask_key, delivery.mask)
             try:
-                self._storage.put_if_absent(record, to_json(kept))
+                self._storage.put_if_absent(record, to_json(kept, sealed=True))
             except ObjectExistsError:
                 pass  # another service was a moment faster
             else:

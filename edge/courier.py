@@ -98,7 +98,7 @@ class Courier:
                 self._put(part_key(folder, sha256), piece)
             parts[key.rsplit("/", 1)[-1]] = hashes
         record = replace(example, parts=parts, wants_receipt=self._confirm == "receipt")
-        self._put(example_key(example), to_json(record), samples=1)
+        self._put(example_key(example), to_json(record, sealed=True), samples=1)
 
     def _put(self, key: str, data: bytes, *, samples: int = 0) -> None:
         if self._is_there(key, data):

@@ -58,7 +58,7 @@ def example_files(
     return example, {
         IMAGE: image,
         MASK: mask,
-        RECORD: to_json(example),
+        RECORD: to_json(example, sealed=True),
     }
 
 
@@ -84,7 +84,7 @@ def objects_of(example: HardExample, folder: Path) -> dict[str, bytes]:
     return {
         example.image_key: _read(folder / IMAGE, example.image_sha256),
         example.mask_key: _read(folder / MASK, example.mask_sha256),
-        example_key(example): to_json(example),
+        example_key(example): to_json(example, sealed=True),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lifelong.errors import CorruptRecordError
+from lifelong.records.ids import sha256_hex
 
 SCHEMA = 1
 
@@ -24,11 +25,17 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return _ADAPTERS[kind]
 
 
-def to_json(record: object) -> bytes:
-    """A record as UTF-8 JSON: `{"schema": 1, "kind": "HardExample", "record": {…}}`."""
+def to_json(record: object, *, sealed: bool = False) -> bytes:
+    """A record as UTF-8 JSON: `{"schema": 1, "kind": "HardExample", "record": {…}}`.
+
+    `sealed` adds the SHA-256 of the record's own JSON: a digit that turned into another one on a
+    failing disk is found out. It keeps nobody from changing a record on purpose.
+    """
     kind = type(record)
     body = _adapter(kind).dump_python(record, mode="json")
     envelope = {"schema": SCHEMA, "kind": kind.__name__, "record": body}
+    if sealed:
+        envelope["sha256"] = _seal_of(body)
     return dumps(envelope)
 
 
@@ -41,8 +48,8 @@ def from_json(kind: type[T], data: bytes, where: str) -> T:
     """Read a record back.
 
     Raises:
-        CorruptRecordError: not JSON, another schema or kind, or a field that does not fit;
-            names `where`.
+        CorruptRecordError: not JSON, another schema or kind, a field that does not fit, or a
+            sealed record that changed; names `where`.
     """
     envelope = json_object(data, where)
     if envelope.get("schema") != SCHEMA:
@@ -54,7 +61,18 @@ def from_json(kind: type[T], data: bytes, where: str) -> T:
         raise CorruptRecordError(
             f"{where}: holds a {envelope.get('kind')!r}, expected {kind.__name__}"
         )
-    return from_plain(kind, envelope.get("record"), where)
+    body = envelope.get("record")
+    seal = envelope.get("sha256")
+    if seal is not None and seal != _seal_of(body):
+        raise CorruptRecordError(f"{where}: is not what was written; the file was damaged")
+    return from_plain(kind, body, where)
+
+
+def _seal_of(body: object) -> str:
+    try:
+        return sha256_hex(dumps(body))
+    except UnicodeEncodeError:  # half a surrogate pair, which nobody has written
+        return ""
 
 
 def to_plain(record: object) -> Any:

@@ -161,3 +161,28 @@ def test_a_round_takes_legal_steps_only() -> None:
     assert released.is_over
     with pytest.raises(IllegalTransitionError, match="it is over"):
         released.next(RoundState.COLLECTING)
+
+
+def test_tr_03_a_sealed_record_says_what_was_written_or_is_refused():
+    """TR-03: whatever bit of it turns over."""
+    record = a_hard_example(3)
+    data = to_json(record, sealed=True)
+    assert from_json(HardExample, data, "here") == record
+    refused = 0
+    for position in range(len(data)):
+        for bit in (0, 2, 5):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << bit
+            try:
+                read = from_json(HardExample, bytes(flipped), "here")
+            except CorruptRecordError:
+                refused += 1
+            else:
+                assert read == record, flipped[max(0, position - 20) : position + 20]
+    assert refused > 2.5 * len(data)
+
+
+def test_an_unsealed_record_is_read_as_before():
+    record = a_hard_example(3)
+    assert b'sha256": ' in to_json(record)  # of its files
+    assert from_json(HardExample, to_json(record), "here") == record
