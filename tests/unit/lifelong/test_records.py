@@ -1,6 +1,7 @@
 """The nouns keep their promises: shapes, ids, JSON, legal steps."""
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
