@@ -39,6 +39,8 @@ bench: .venv/installed ## our parts beside their peers; hours in full, see docs/
 	.venv/bin/python -m bench.queue --json
 	.venv/bin/python -m bench.edge --json
 	.venv/bin/python -m bench.fleet --json
+	.venv/bin/python -m bench.privacy --json
+	.venv/bin/python -m bench.faults --trials 1000 --json
 
 bench-label-studio: setup ## push and pull beside the bare SDK, on a server of its own
 	.venv/bin/python -m bench.label_studio --json
