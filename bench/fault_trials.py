@@ -314,8 +314,12 @@ def _small_disk(folder: Path, paths: list[Path]) -> Iterator[_Disk]:
         check=False,
     )
     if done.returncode != 0:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        yield _Disk(None)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write that is too long fails instead
+        limited = _Disk(None)
+        try:
+            yield limited
+        finally:
+            limited.leave(None)
         return
     try:
         for path in paths:
