@@ -81,8 +81,17 @@ def test_tr_06_what_is_taken_back_becomes_the_default_again(office):
 def test_a_look_costs_one_listing_however_often_it_comes(office, monkeypatch):
     calls = []
     folders, get = Storage.folders, Storage.get
-    monkeypatch.setattr(Storage, "folders", lambda s, p: calls.append(p) or folders(s, p))
-    monkeypatch.setattr(Storage, "get", lambda s, k, **kw: calls.append(k) or get(s, k, **kw))
+
+    def listed(storage, prefix):
+        calls.append(prefix)
+        return folders(storage, prefix)
+
+    def got(storage, key, **named):
+        calls.append(key)
+        return get(storage, key, **named)
+
+    monkeypatch.setattr(Storage, "folders", listed)
+    monkeypatch.setattr(Storage, "get", got)
     office.look(max_mib_per_day=50)
     calls.clear()
     for _ in range(100):

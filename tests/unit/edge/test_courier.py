@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from tests.builders import NOON, a_frame, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, events
 
 PART = 2048
+
+Confirm = Literal["read_back", "receipt"]
 
 
 class CuttableStorage(FlakyStorage):
@@ -54,7 +57,7 @@ class CuttableStorage(FlakyStorage):
 class Coast:
     """A node with pictures that need several parts, and the cloud's inbox."""
 
-    def __init__(self, folder: Path, confirm: str = "read_back", budget: Budget | None = None):
+    def __init__(self, folder: Path, confirm: Confirm = "read_back", budget: Budget | None = None):
         self.folder, self.clock, self.storage = folder, HandClock(), CuttableStorage()
         self.journal = Journal(folder / "journal", "edge-1")
         self.outbox = Outbox(OutboxSection(path=folder / "outbox"), self.journal)

@@ -142,9 +142,10 @@ def test_edge_09_a_clock_that_jumps_about_changes_neither_what_is_kept_nor_its_o
     """TR-08: the device's own count orders equals; only ages look at the clock."""
     robot = Robot(tmp_path, UploadSection())
     robot.storage.is_down = True
-    wound = robot.clock.now
+    jumps = [0]
+    robot.outbox._now = lambda: robot.clock.now() + timedelta(days=jumps[-1])
     for days in (0, 400, -800, 3, -5):
-        robot.outbox._now = lambda days=days: wound() + timedelta(days=days)
+        jumps.append(days)
         for _ in range(3):
             number = len(robot.seen)
             verdict = Verdict(is_hard=True, score=0.5, reasons=("hard",), scores={})
