@@ -51,20 +51,21 @@ class Acquaintance:
     def __init__(self, familiarity: Familiarity) -> None:
         """Prototypes of another length than the embedding are found out by `distance`."""
         self._familiarity = familiarity
-        self._prototypes = [
-            np.asarray(values, dtype=np.float64) for values in familiarity.prototypes.values()
-        ]
+        rows = list(familiarity.prototypes.values())
+        self._are_known = bool(rows)
+        # Rows of different length fit no embedding.
+        is_even = len({len(row) for row in rows}) == 1
+        self._prototypes = np.array(rows, dtype=np.float64) if is_even else np.zeros((0, 0))
 
     def distance(self, embedding: NDArray[np.floating]) -> float | None:
         """To the nearest prototype; None when there is none, NaN when it cannot be said."""
-        if not self._prototypes:
+        if not self._are_known:
             return None
-        values = embedding.astype(np.float64)
-        if any(values.shape != prototype.shape for prototype in self._prototypes):
+        if embedding.shape != self._prototypes.shape[1:]:
             return math.nan
-        if not np.isfinite(values).all():
-            return math.nan
-        return min(float(np.linalg.norm(values - one)) for one in self._prototypes)
+        away = self._prototypes - embedding
+        nearest = math.sqrt(float((away * away).sum(axis=1).min()))
+        return nearest if math.isfinite(nearest) else math.nan
 
     def novelty(self, embedding: NDArray[np.float32] | None) -> float | None:
         """Of a whole picture, 0 .. 1; None when the bundle cannot say."""
@@ -111,10 +112,10 @@ def class_distances(
     if strangeness.size == 0 or logits.size == 0:
         return {}
     classes = cell_classes(logits, (strangeness.shape[0], strangeness.shape[1]))
-    return {
-        int(class_id): float(strangeness[classes == class_id].max())
-        for class_id in np.flatnonzero(np.bincount(classes.ravel()))
-    }
+    strangest = np.full(len(logits), -np.inf, dtype=np.float32)
+    np.maximum.at(strangest, classes.ravel(), strangeness.ravel())
+    present = np.flatnonzero(strangest != -np.inf)
+    return dict(zip(present.tolist(), strangest[present].tolist(), strict=True))
 
 
 def cell_classes(logits: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:

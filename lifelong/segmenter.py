@@ -11,9 +11,9 @@ from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
 from lifelong.novelty import Acquaintance
 from lifelong.onnx_layout import refuse_foreign_files
-from lifelong.preprocessing import network_input, softmax
+from lifelong.preprocessing import network_input
 from lifelong.records.pixels import Prediction
-from lifelong.uncertainty import entropy, margin
+from lifelong.uncertainty import margin, probabilities_and_entropy
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = (CPU,)
@@ -146,11 +146,11 @@ class OnnxSegmenter:
         said = dict(zip(self._described, (other[0] for other in others), strict=True))
         embedding = said.get(EMBEDDING)
         height, width = image.shape[:2]
-        probabilities = softmax(logits)
+        probabilities, doubt = probabilities_and_entropy(logits)
         return Prediction(
             mask=mask_from_logits(logits, height, width),
             confidence=probabilities.max(axis=0),
-            entropy=entropy(probabilities),
+            entropy=doubt,
             margin=margin(probabilities),
             version_id=self.bundle.version_id,
             embedding=embedding,

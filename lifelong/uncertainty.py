@@ -23,6 +23,30 @@ def entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return clipped
 
 
+def probabilities_and_entropy(
+    logits: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Softmax and its normalised entropy at once: -Σ p ln p = ln Z - Σ p x, with Z = Σ exp x.
+
+    One logarithm a pixel instead of one a class.
+
+    Args:
+        logits: (C, H, W), float32, finite.
+
+    Returns:
+        (C, H, W) float32, sums to 1 over C, and (H, W) float32, 0 = certain, 1 = uniform.
+    """
+    shifted = logits - logits.max(axis=0)
+    shares = np.exp(shifted)
+    total = shares.sum(axis=0)
+    shares /= total
+    if len(logits) < 2:
+        return shares, np.zeros(logits.shape[1:], dtype=np.float32)
+    values = np.log(total) - np.einsum("chw,chw->hw", shares, shifted)
+    values /= np.float32(np.log(len(logits)))
+    return shares, np.clip(values, 0.0, 1.0).astype(np.float32, copy=False)
+
+
 def margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Best minus second best probability per pixel.
 

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifelong.preprocessing import softmax
-from lifelong.uncertainty import entropy, least_confidence, margin
+from lifelong.uncertainty import (
+    entropy,
+    least_confidence,
+    margin,
+    probabilities_and_entropy,
+)
 
 
 def column(*p: float) -> np.ndarray:
@@ -41,3 +46,19 @@ def test_any_logits_give_values_from_zero_to_one(logits):
         assert values.dtype == np.float32
         assert values.shape == (1, 1)
         assert 0.0 <= values.item() <= 1.0
+
+
+@pytest.mark.parametrize("classes", [1, 2, 19])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0, 1e4])
+def test_edge_01_entropy_straight_from_logits_equals_a_numpy_reference(classes, spread):
+    logits = np.random.default_rng(classes).normal(0, 1, (classes, 9, 7)) * spread
+    given = logits.astype(np.float32)
+    shares, doubt = probabilities_and_entropy(given)
+    exact = np.exp(given.astype(np.float64) - given.max(axis=0))
+    exact /= exact.sum(axis=0)
+    terms = exact * np.log(np.maximum(exact, 1e-300))
+    expected = -terms.sum(axis=0) / np.log(classes) if classes > 1 else np.zeros((9, 7))
+    assert shares == pytest.approx(exact, abs=1e-6)
+    assert shares == pytest.approx(softmax(given), abs=1e-6)
+    assert doubt == pytest.approx(expected, abs=1e-6)
+    assert doubt.dtype == shares.dtype == np.float32
