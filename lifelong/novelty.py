@@ -113,7 +113,8 @@ def class_distances(
         return {}
     classes = cell_classes(logits, (strangeness.shape[0], strangeness.shape[1]))
     strangest = np.full(len(logits), -np.inf, dtype=np.float32)
-    np.maximum.at(strangest, classes.ravel(), strangeness.ravel())
+    with np.errstate(invalid="ignore"):  # NaN is passed on, and means as strange as can be
+        np.maximum.at(strangest, classes.ravel(), strangeness.ravel())
     present = np.flatnonzero(strangest != -np.inf)
     return dict(zip(present.tolist(), strangest[present].tolist(), strict=True))
 
