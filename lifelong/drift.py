@@ -21,7 +21,7 @@ Every frame counts, whatever the node kept of them: hard examples alone would lo
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,26 +101,26 @@ def reference_from(quantiles: Mapping[str, float], pictures: int) -> Reference |
     return Reference(tuple(edges), (*shares, 1.0 - below), max(pictures, 1))
 
 
-def stability_index(values: Sequence[float], reference: Reference) -> float:
+def stability_index(values: Iterable[float], reference: Reference) -> float:
     """PSI of values against a reference, 0 .. about 10; half a value is added to each bin.
 
     >>> round(stability_index([0.9] * 100, Reference((0.5,), (0.5, 0.5), 100)), 2)
     2.62
     """
-    places = np.searchsorted(reference.edges, np.asarray(values, dtype=np.float64), side="left")
+    places = np.searchsorted(reference.edges, np.fromiter(values, np.float64), side="left")
     bins = len(reference.shares)
     counts = np.bincount(places, minlength=bins) + 0.5
     now, then = counts / counts.sum(), np.asarray(reference.shares)
     return float(((now - then) * np.log(now / then)).sum())
 
 
-def index_by_chance(values: Sequence[float], reference: Reference) -> float:
+def index_by_chance(values: Iterable[float], reference: Reference) -> float:
     """The PSI that one window in a million of unchanged frames reaches.
 
     Values in a row are alike: n of them count as n (1 - r) / (1 + r) with r the correlation of
     neighbours, as of a first-order autoregressive process.
     """
-    frames = _independent(np.asarray(values, dtype=np.float64))
+    frames = _independent(np.fromiter(values, np.float64))
     freedom = len(reference.shares) - 1
     spread = 2.0 / (9.0 * freedom)
     # Wilson & Hilferty's approximation of the quantile of x².

@@ -36,6 +36,12 @@ def a_manifest() -> BundleManifest:
     )
 
 
+def novelty_of(segmenter: OnnxSegmenter, image: np.ndarray) -> float:
+    novelty = segmenter.segment(image).novelty
+    assert novelty is not None
+    return novelty
+
+
 def some_weights():
     network = build_network("fast_cnn", len(SMALL_MAP), seed=3)
     batch = torch.from_numpy(np.stack(pictures(500, 8)).transpose(0, 3, 1, 2)).float() / 64 - 2
@@ -61,16 +67,16 @@ def bundle() -> ModelBundle:
 
 def test_edge_06_pictures_unlike_the_familiar_ones_are_novel(bundle):
     segmenter = OnnxSegmenter(bundle, threads=1)
-    familiar = [segmenter.segment(image).novelty for image in pictures(200, 20)]
-    new = [segmenter.segment(dark(image)).novelty for image in pictures(200, 20)]
+    familiar = [novelty_of(segmenter, image) for image in pictures(200, 20)]
+    new = [novelty_of(segmenter, dark(image)) for image in pictures(200, 20)]
     assert np.median(familiar) < 0.5 < min(new)
-    assert np.mean([max(new_one for new_one in new) > one for one in familiar]) == 1.0
+    assert min(new) > max(familiar)
 
 
 def test_edge_06_half_is_what_one_held_back_picture_in_twenty_reaches(bundle):
     segmenter = OnnxSegmenter(bundle, threads=1)
     held_back = [segmenter.segment(image) for image in pictures(100, 16)]
-    assert sum(one.novelty >= 0.5 for one in held_back) == 1
+    assert sum((one.novelty or 0.0) >= 0.5 for one in held_back) == 1
     assert sum(max(one.class_novelty.values(), default=0.0) >= 0.5 for one in held_back) == 1
 
 
@@ -79,6 +85,7 @@ def test_the_manifest_brings_prototypes_quantiles_shares_and_survives_its_file(b
     assert manifest == bundle.manifest
     known = manifest.familiarity
     embedding = OnnxSegmenter(bundle, threads=1).segment(an_image(7)).embedding
+    assert embedding is not None
     assert embedding.dtype == np.float32
     assert {task: len(values) for task, values in known.prototypes.items()} == {
         "day": len(embedding)
@@ -131,7 +138,7 @@ def test_an_older_bundle_answers_as_ever_and_cannot_be_described():
 def test_a_bundle_whose_prototypes_fit_no_embedding_calls_everything_novel(bundle):
     known = replace(bundle.manifest.familiarity, prototypes={"day": (0.0, 0.0)})
     odd = make_bundle(replace(bundle.manifest, familiarity=known), bundle.onnx)
-    assert OnnxSegmenter(odd, threads=1).segment(an_image(1)).novelty > 0.999
+    assert novelty_of(OnnxSegmenter(odd, threads=1), an_image(1)) > 0.999
 
 
 def test_many_pictures_of_one_condition_leave_room_for_the_few_of_another():

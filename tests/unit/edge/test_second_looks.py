@@ -7,6 +7,7 @@ import pytest
 
 from edge.second_looks import second_look_for
 from lifelong.errors import ModelOutputError
+from lifelong.second_looks import Segmenter
 from tests.builders import a_frame, a_mask, a_prediction
 
 
@@ -28,11 +29,17 @@ class Breaks:
 
 @dataclass
 class InMemory:
-    running: object = None
-    previous: object = None
+    running: Segmenter | None = None
+    previous: Segmenter | None = None
 
 
 FRAME = a_frame(1)
+
+
+def look_at_frame(policy, models, frame=FRAME):
+    look = second_look_for(policy, models)
+    assert look is not None
+    return look(frame)
 
 
 @pytest.mark.parametrize("policy", ["entropy", "novelty", "random", "edge_only", "ibt"])
@@ -42,7 +49,7 @@ def test_other_policies_never_look_twice(policy):
 
 def test_edge_07_flip_consistency_asks_the_running_model_about_the_mirrored_picture():
     running = Answers(a_mask())
-    second = second_look_for("flip_consistency", InMemory(running))(FRAME)
+    second = look_at_frame("flip_consistency", InMemory(running))
     assert np.array_equal(running.asked[0], FRAME.image[:, ::-1])
     assert np.array_equal(second.mask, a_mask()[:, ::-1])
 
@@ -50,16 +57,14 @@ def test_edge_07_flip_consistency_asks_the_running_model_about_the_mirrored_pict
 def test_edge_07_disagreement_asks_the_previous_model_about_the_picture():
     running, previous = Answers(a_mask(1)), Answers(a_mask(2))
     models = InMemory(running, previous)
-    look = second_look_for("disagreement", models)
-    assert np.array_equal(look(FRAME).mask, a_mask(2))
+    assert np.array_equal(look_at_frame("disagreement", models).mask, a_mask(2))
     assert np.array_equal(previous.asked[0], FRAME.image)
     assert not running.asked
     models.previous = None  # a first model follows none
-    assert look(FRAME) is None
+    assert look_at_frame("disagreement", models) is None
 
 
 @pytest.mark.parametrize("policy", ["flip_consistency", "disagreement"])
 def test_edge_07_a_second_look_that_fails_costs_neither_frame_nor_node(policy):
-    look = second_look_for(policy, InMemory(Breaks(), Breaks()))
-    assert look(FRAME) is None
-    assert second_look_for(policy, InMemory())(replace(FRAME, sequence=2)) is None
+    assert look_at_frame(policy, InMemory(Breaks(), Breaks())) is None
+    assert look_at_frame(policy, InMemory(), replace(FRAME, sequence=2)) is None

@@ -1,6 +1,7 @@
 """EDGE-06: how new is a picture to a model, and to which of its classes; total on every input."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ DAY, NIGHT = (0.0, 0.0, 0.0), (10.0, 0.0, 0.0)
 
 
 def known(**changes) -> Familiarity:
-    fields = {
-        "prototypes": {"day": DAY, "night": NIGHT},
-        "distance_quantiles": {"0.50": 1.0, "0.95": 2.0},
-        "class_distances": {0: 4.0, 1: 8.0},
-    }
-    return Familiarity(**(fields | changes))
+    usual = Familiarity(
+        prototypes={"day": DAY, "night": NIGHT},
+        distance_quantiles={"0.50": 1.0, "0.95": 2.0},
+        class_distances={0: 4.0, 1: 8.0},
+    )
+    return replace(usual, **changes)
 
 
 def embedding(*values: float) -> np.ndarray:
