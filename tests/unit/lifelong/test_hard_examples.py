@@ -234,7 +234,7 @@ def test_a_random_share_is_kept_whatever_the_score():
 
 
 def test_the_threshold_comes_from_the_configuration_then_the_bundle_then_the_fallback():
-    quantiles = {"cross_entropy": {"0.95": 0.31, "0.50": 0.1}}
+    quantiles = {"entropy": {"0.95": 0.31, "0.50": 0.1}}
     assert threshold_for(section(threshold=0.2), quantiles)[0] == 0.2
     assert threshold_for(section(), quantiles)[0] == 0.31
     assert threshold_for(section(quantile="0.50"), quantiles)[0] == 0.1
