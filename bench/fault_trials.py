@@ -91,10 +91,11 @@ def _usual_seconds() -> float:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        Room(Path(folder), 0)
-        _ran_whole(Path(folder), 0)  # the first one also starts the process that forks
-        Room(Path(folder), 1)
-        return _ran_whole(Path(folder), 1)
+        lives = []
+        for seed in range(4):  # the first one also starts the process that forks
+            Room(Path(folder), seed)
+            lives.append(_ran_whole(Path(folder), seed))
+        return min(lives)
 
 
 @cache
