@@ -22,7 +22,7 @@ from typing import Any
 
 import lifelong.links.journal
 from bench.fault_links import CutRoad, CutStorage
-from bench.fault_room import FRAMES, Outcome, Room, judged
+from bench.fault_room import FRAMES, Outcome, Room, judged, let_go
 from cloud.inbox import Inbox
 from lifelong.errors import ConfigError, LifelongError, StorageUnavailableError
 from lifelong.links.storage import Storage
@@ -330,6 +330,7 @@ def _small_disk(folder: Path, paths: list[Path]) -> Iterator[_Disk]:
             path.symlink_to(mount / path.name)
         yield _Disk(mount)
     finally:
+        let_go(mount)
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
 

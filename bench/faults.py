@@ -11,16 +11,15 @@ The kinds are told in `bench/fault_trials.py`.
 import argparse
 import json
 import logging
-import os
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.fault_room import let_go
 from bench.fault_trials import TRIALS
 from bench.measuring import report
 
@@ -75,7 +74,7 @@ def trial(kind: str, seed: int) -> dict[str, Any]:
         except Exception as error:
             logging.getLogger().exception("trial %s %d", kind, seed)
             found = {name: 0 for name in COUNTS} | {"broke": f"{type(error).__name__}: {error}"}
-        _let_go(folder)
+        let_go(Path(folder))
     return {"kind": kind, "seed": seed, **found, "seconds": round(time.perf_counter() - began, 3)}
 
 
@@ -89,15 +88,6 @@ def totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "bad_seeds": bad[:20],
         "seconds": round(sum(line["seconds"] for line in lines), 1),
     }
-
-
-def _let_go(folder: str) -> None:
-    """Close what nodes of this trial hold open: their locks end with a process, and this one goes
-    on with the next trial."""
-    for handle in Path("/proc/self/fd").glob("*"):
-        with suppress(OSError):
-            if os.readlink(handle).startswith(f"{folder}/"):
-                os.close(int(handle.name))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
