@@ -39,6 +39,8 @@ bench: .venv/installed ## our parts beside their peers; hours in full, see docs/
 	.venv/bin/python -m bench.queue --json
 	.venv/bin/python -m bench.edge --json
 	.venv/bin/python -m bench.fleet --json
+	.venv/bin/python -m bench.novelty --json
+	.venv/bin/python -m bench.choice --json
 	.venv/bin/python -m bench.privacy --json
 	.venv/bin/python -m bench.faults --trials 1000 --json
 

@@ -116,7 +116,7 @@ def test_k8s_06_systemd_accepts_the_unit(tmp_path: Path) -> None:
 def test_k8s_06_the_image_is_light_and_nobody_in_it_is_root() -> None:
     told = instructions()
     assert [text.split()[0] for name, text in told if name == "FROM"] == [
-        "docker.io/library/python:3.11.11-slim-bookworm"
+        "python:3.11.11-slim-bookworm"
     ] * 2
     users = [text for name, text in told if name == "USER"]
     assert users == ["10001"]
