@@ -110,7 +110,8 @@ def fleet_text(found: dict[str, Any]) -> str:
         reasons = "; ".join(one["reasons"]) if one else ""
         lines.append("  ".join([*cells, reasons]).rstrip())
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
-    lines.append(f"\n{len(found['edges'])} nodes: {counts}")
+    nodes = len(found["edges"])
+    lines.append(f"\n{nodes} node{'' if nodes == 1 else 's'}: {counts}")
     if found["rollout"] and found["rollout"]["state"] not in {"promoted", "halted"}:
         lines.append(rollout_text(found["rollout"]))
     return "\n".join(lines)

@@ -154,13 +154,16 @@ class EdgeNode:
         return verdict
 
     def _watch(self, prediction: Prediction, verdict: Verdict) -> None:
-        manifest = self.slot.manifest
-        if self.drift is None or manifest is None:
-            return
-        if prediction.version_id != self._watched:
+        self._watch_model()
+        if self.drift is not None and prediction.version_id == self._watched:
+            self.drift.see(prediction, verdict)
+
+    def _watch_model(self) -> None:
+        """What one model's frames looked like says nothing of the next one's."""
+        manifest, version = self.slot.manifest, self.slot.version_id
+        if self.drift is not None and manifest is not None and version != self._watched:
             self.drift.use(manifest)
-            self._watched = prediction.version_id
-        self.drift.see(prediction, verdict)
+            self._watched = version
 
     def _see_and_remember(self, frame: Frame) -> None:
         try:
@@ -190,6 +193,7 @@ class EdgeNode:
 
     def _tell(self, *, at_once: bool = False) -> None:
         self.outbox.expire()
+        self._watch_model()
         vitals = self.health.vitals
         vitals.version, vitals.release_number = self.slot.version_id, self.slot.release_number
         vitals.fallbacks = self.slot.fallbacks

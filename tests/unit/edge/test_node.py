@@ -289,3 +289,30 @@ def test_health_tells_frames_passed_over_and_what_is_wrong_with_the_source(tmp_p
 def test_an_unknown_execution_provider_is_told_before_the_node_runs(tmp_path, storage):
     with pytest.raises(ConfigError, match="ONNX Runtime knows no 'CUDA'"):
         node(tmp_path, storage, providers=("CUDA",))
+
+
+def test_lll_11_what_one_model_saw_says_nothing_of_the_next_one(tmp_path, storage, monkeypatch):
+    """Also when no frame comes after the swap: the report would name the new model."""
+    write_frames(tmp_path, 4)
+    ran = node(tmp_path, storage, canary_frames=1)
+    see, new = ran.slot.segment, street_bundle(1)
+
+    class Watch:
+        def use(self, manifest):
+            self.weights, self.frames = manifest.weights_sha256, 0
+
+        def see(self, _prediction, _verdict):
+            self.frames += 1
+
+    watch = Watch()
+    monkeypatch.setattr(ran, "drift", watch)
+
+    def release_in_the_third(frame):
+        if frame.sequence == 2:
+            release(storage, new, 2)
+        return see(frame)
+
+    monkeypatch.setattr(ran.slot, "segment", release_in_the_third)
+    ran.run()
+    assert ran.slot.version_id == new.version_id
+    assert (watch.weights, watch.frames) == (new.manifest.weights_sha256, 0)
