@@ -9,9 +9,15 @@ from pathlib import Path
 from obstore.store import MemoryStore
 from PIL import Image
 
+from edge.errands import Errand
+from edge.model_updates import ModelUpdates
+from edge.outbox import Outbox
+from edge.trust import Trust
+from edge.upload_rules import UploadRules
+from edge.uploader import Uploader
 from lifelong.config import Config
 from lifelong.errors import StorageUnavailableError
-from lifelong.links.journal import read_events
+from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import RoundNumber
@@ -146,3 +152,24 @@ def with_exif(jpeg: bytes, orientation: int = 6) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", exif=exif)
     return buffer.getvalue()
+
+
+def an_uploader(
+    outbox: Outbox, storage: Storage, journal: Journal, clock: HandClock, rules: UploadRules
+) -> Uploader:
+    """Between the frames, by a hand-wound clock, a second after each failure."""
+    return Uploader(
+        outbox,
+        storage,
+        journal,
+        Errand("uploads", inline=True),
+        clock=clock,
+        waits=lambda: iter([1.0] * 10_000),
+        rules=rules,
+    )
+
+
+def unsigned_updates(storage: Storage, folder: Path, journal: Journal) -> ModelUpdates:
+    """Of a node that runs models which nobody signed."""
+    trust = Trust(None, accepts_unsigned=True)
+    return ModelUpdates(storage, folder, CITYSCAPES.digest, journal, trust=trust)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from cloud.inbox import Inbox
-from edge.errands import Errand
 from edge.outbox import Outbox
 from edge.upload_budget import Budget
 from edge.upload_ledger import Ledger
@@ -23,7 +22,7 @@ from lifelong.records.deliveries import Receipt
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
 from tests.builders import NOON, a_frame, a_prediction
-from tests.edge_fixtures import FlakyStorage, HandClock, events
+from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 
 PART = 2048
 
@@ -66,15 +65,7 @@ class Coast:
         self.inbox = Inbox(self.storage, Journal(folder / "journal", "cloud"), self.clock.now)
 
     def restarted(self) -> Uploader:
-        self.uploader = Uploader(
-            self.outbox,
-            self.storage,
-            self.journal,
-            Errand("uploads", inline=True),
-            clock=self.clock,
-            waits=lambda: iter([1.0] * 10_000),
-            rules=self.rules,
-        )
+        self.uploader = an_uploader(self.outbox, self.storage, self.journal, self.clock, self.rules)
         return self.uploader
 
     def put(self, seed: int, score: float = 0.5) -> HardExample:

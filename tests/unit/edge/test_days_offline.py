@@ -10,20 +10,18 @@ import pytest
 
 from cloud.inbox import Inbox
 from edge.boot_clock import Moment
-from edge.errands import Errand
 from edge.example_files import JPEG_QUALITY
 from edge.outbox import Outbox
 from edge.upload_budget import Budget
 from edge.upload_ledger import DAY_S, HOUR_S, Ledger
 from edge.upload_rules import UploadRules
-from edge.uploader import Uploader
 from lifelong.delivery_config import OutboxSection, UploadSection
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sample_id_of
 from lifelong.records.pixels import jpeg_from_image
 from tests.builders import NOON, a_frame, a_prediction
-from tests.edge_fixtures import FlakyStorage, HandClock, events
+from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 
 EVERY_S = 1800.0  # a hard frame
 DAYS = 3
@@ -52,13 +50,12 @@ class Robot:
             OutboxSection(path=self.folder / "outbox", max_mib=1), self.journal, self.clock.now
         )
         ledger = Ledger(self.folder / "uploads.jsonl", self.moment)
-        self.uploader = Uploader(
+        self.uploader = an_uploader(
             self.outbox,
             self.storage,
             self.journal,
-            Errand("uploads", inline=True),
-            clock=self.clock,
-            rules=UploadRules(budget=Budget(self.section, ledger)),
+            self.clock,
+            UploadRules(budget=Budget(self.section, ledger)),
         )
 
     def see(self) -> None:

@@ -8,8 +8,6 @@ import pytest
 
 from edge.errands import Errand
 from edge.model_slot import ModelSlot
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
 from lifelong.errors import ModelLoadError, ModelOutputError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
@@ -17,7 +15,14 @@ from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import Prediction
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import a_frame, a_prediction
-from tests.edge_fixtures import FlakyStorage, HandClock, events, release, street_bundle
+from tests.edge_fixtures import (
+    FlakyStorage,
+    HandClock,
+    events,
+    release,
+    street_bundle,
+    unsigned_updates,
+)
 from tests.tiny_bundle import tiny_weights
 
 
@@ -50,13 +55,7 @@ class Yard:
 
     def new_slot(self) -> ModelSlot:
         journal = Journal(self.folder / "journal", "edge-1")
-        updates = ModelUpdates(
-            self.storage,
-            self.folder / "models",
-            CITYSCAPES.digest,
-            journal,
-            trust=Trust(None, accepts_unsigned=True),
-        )
+        updates = unsigned_updates(self.storage, self.folder / "models", journal)
         settings = {
             "poll_seconds": 2.0,
             "clock": self.clock,
@@ -234,13 +233,7 @@ def test_without_a_model_a_frame_is_an_error_that_says_what_to_do(tmp_path):
 def test_a_real_model_that_answers_nan_is_refused_and_the_old_one_stays(tmp_path):
     storage, journal = FlakyStorage(), Journal(tmp_path / "journal", "edge-1")
     slot = ModelSlot(
-        ModelUpdates(
-            storage,
-            tmp_path / "models",
-            CITYSCAPES.digest,
-            journal,
-            trust=Trust(None, accepts_unsigned=True),
-        ),
+        unsigned_updates(storage, tmp_path / "models", journal),
         lambda bundle: OnnxSegmenter(bundle, threads=1),
         journal,
         Errand("updates", inline=True),

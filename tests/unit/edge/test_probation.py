@@ -8,9 +8,7 @@ import pytest
 
 from edge.errands import Errand
 from edge.model_slot import BESIDE_EVERY, IDLE_S, ModelSlot
-from edge.model_updates import ModelUpdates
 from edge.probation import Comparison, Guards
-from edge.trust import Trust
 from lifelong.errors import ModelOutputError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
@@ -18,7 +16,14 @@ from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import Prediction
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import a_frame, a_mask, a_prediction
-from tests.edge_fixtures import FlakyStorage, HandClock, events, release, street_bundle
+from tests.edge_fixtures import (
+    FlakyStorage,
+    HandClock,
+    events,
+    release,
+    street_bundle,
+    unsigned_updates,
+)
 from tests.tiny_bundle import tiny_weights
 
 OLD, NEW, THIRD = street_bundle(0), street_bundle(1), street_bundle(2)
@@ -70,13 +75,7 @@ class Yard:
 
     def killed(self) -> ModelSlot:
         journal = Journal(self.folder / "journal", "edge-1")
-        updates = ModelUpdates(
-            self.storage,
-            self.folder / "models",
-            CITYSCAPES.digest,
-            journal,
-            trust=Trust(None, accepts_unsigned=True),
-        )
+        updates = unsigned_updates(self.storage, self.folder / "models", journal)
         self.slot = ModelSlot(
             updates,
             lambda bundle: Fake(bundle, self.how.get(bundle.version_id, Behaviour()), self.timer),
@@ -219,13 +218,7 @@ def test_edge_11_under_load_every_frame_is_answered_once_whatever_is_released(tm
     storage, journal = FlakyStorage(), Journal(tmp_path / "journal", "edge-1")
     errand = Errand("updates")
     slot = ModelSlot(
-        ModelUpdates(
-            storage,
-            tmp_path / "models",
-            CITYSCAPES.digest,
-            journal,
-            trust=Trust(None, accepts_unsigned=True),
-        ),
+        unsigned_updates(storage, tmp_path / "models", journal),
         lambda bundle: OnnxSegmenter(bundle, threads=1),
         journal,
         errand,

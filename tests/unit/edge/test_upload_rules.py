@@ -8,18 +8,16 @@ import yaml
 
 from edge.bandwidth import Bandwidth
 from edge.breaker import Breaker
-from edge.errands import Errand
 from edge.outbox import Outbox
 from edge.upload_rules import UploadRules
 from edge.upload_windows import Windows
-from edge.uploader import Uploader
 from lifelong.config import load_config
 from lifelong.delivery_config import OutboxSection, window_minutes
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from tests.builders import NOON, a_frame, a_prediction
-from tests.edge_fixtures import FlakyStorage, HandClock, events
+from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 
 
 class Shore:
@@ -29,14 +27,8 @@ class Shore:
         self.folder, self.clock, self.storage = folder, HandClock(), FlakyStorage()
         self.journal = Journal(folder / "journal", "edge-1")
         self.outbox = Outbox(OutboxSection(path=folder / "outbox"), self.journal)
-        self.uploader = Uploader(
-            self.outbox,
-            self.storage,
-            self.journal,
-            Errand("uploads", inline=True),
-            clock=self.clock,
-            waits=lambda: iter([1.0] * 10_000),
-            rules=UploadRules(**rules),
+        self.uploader = an_uploader(
+            self.outbox, self.storage, self.journal, self.clock, UploadRules(**rules)
         )
 
     def put(self, count: int) -> None:
