@@ -37,6 +37,9 @@ _ROOM_TRIES = 8
 # the wall clock knows; it is believed when it still says the same after this long.
 _SETTLED_S = 3600.0
 
+# Ages are hours, and `expire` is called after each frame: days offline leave thousands to look at.
+_EXPIRY_EVERY_S = 1.0
+
 # Boxes without a battery for their clock wake up in 1970: an entry from before this has no age.
 CLOCKS_ARE_SET_SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -68,6 +71,7 @@ class Outbox:
         self._now = now
         self._uptime = uptime
         self._opened_at, self._opened_up = now(), uptime()
+        self._next_expiry = self._opened_up
         self._lock = threading.RLock()
         self._entries: dict[SampleId, OutboxEntry] = {}
         self._size = 0
@@ -168,6 +172,9 @@ class Outbox:
     def expire(self) -> None:
         """Drop what is older than the outbox keeps things; a clock that jumps makes nothing old."""
         uptime = self._uptime()
+        if uptime < self._next_expiry:
+            return
+        self._next_expiry = uptime + _EXPIRY_EVERY_S
         with self._lock:
             if uptime - self._opened_up >= _SETTLED_S:
                 self._judge_ages(uptime)
