@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -67,6 +67,19 @@ class Coast:
     def restarted(self) -> Uploader:
         self.uploader = an_uploader(self.outbox, self.storage, self.journal, self.clock, self.rules)
         return self.uploader
+
+    def answer(
+        self, example: HardExample, verdict: Literal["admitted", "refused"], **told: Any
+    ) -> None:
+        """A receipt that the inbox did not write."""
+        receipt = Receipt(
+            edge_id=example.edge_id,
+            sample_id=example.sample_id,
+            verdict=verdict,
+            at=NOON,
+            **told,
+        )
+        self.storage.put(f"receipts/edge-1/{example.sample_id}.json", to_json(receipt))
 
     def put(self, seed: int, score: float = 0.5) -> HardExample:
         image = np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -223,15 +236,7 @@ def test_tr_03_what_can_never_be_right_is_given_up_at_once(tmp_path):
     coast = Coast(tmp_path, "receipt")
     example = coast.put(1)
     coast.drain()
-    receipt = Receipt(
-        edge_id=example.edge_id,
-        sample_id=example.sample_id,
-        verdict="refused",
-        at=NOON,
-        reason="larger than what is read",
-        is_final=True,
-    )
-    coast.storage.put(f"receipts/edge-1/{example.sample_id}.json", to_json(receipt))
+    coast.answer(example, "refused", reason="larger than what is read", is_final=True)
     coast.drain()
     assert len(coast.outbox) == 0
     (dropped,) = events(tmp_path / "journal", "hard_example.dropped")
@@ -242,14 +247,7 @@ def test_tr_03_a_receipt_for_other_bytes_confirms_nothing(tmp_path):
     coast = Coast(tmp_path, "receipt")
     example = coast.put(1)
     coast.drain()
-    receipt = Receipt(
-        edge_id=example.edge_id,
-        sample_id=example.sample_id,
-        verdict="admitted",
-        at=NOON,
-        hashes={"image.jpg": "0" * 64},
-    )
-    coast.storage.put(f"receipts/edge-1/{example.sample_id}.json", to_json(receipt))
+    coast.answer(example, "admitted", hashes={"image.jpg": "0" * 64})
     coast.drain()
     assert coast.outbox.waiting() == [example]
 
