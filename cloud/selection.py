@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from cloud.picture_features import LENGTH, Features, KeptFeatures
 from cloud.queue_doubts import MEMBERS, EnsembleDoubts
-from cloud.queue_values import best_first, class_weights, rarity, score_of, uncertainties
+from cloud.queue_values import score_of, uncertainties
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle
+from lifelong.picture_values import best_first, class_weights, rarity
 from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
 from lifelong.records.samples import HardExample, Sample, Split
@@ -124,7 +125,8 @@ class Queue:
         incumbent: VersionId | None,
         count: int,
     ) -> list[int]:
-        """Uncertainty x novelty x rarity with diversity; `cloud/queue_values.py` has the rules."""
+        """Uncertainty x novelty x rarity with diversity, by the rules of
+        `cloud/queue_values.py` and `lifelong/picture_values.py`."""
         labelled: dict[int, int] = {}
         for sample in self._taught():
             for class_id, pixels in sample.class_pixels.items():

@@ -14,19 +14,14 @@ from numpy.typing import NDArray
 
 from cloud.picture_features import FEATURES, LENGTH, KeptFeatures, class_pixels_of, descriptor
 from cloud.queue_doubts import MEMBERS, EnsembleDoubts, ensemble, mutual_information
-from cloud.queue_values import (
-    best_first,
-    class_weights,
-    distances_to_nearest,
-    rarity,
-    uncertainties,
-)
+from cloud.queue_values import uncertainties
 from cloud.selection import Queue, without
 from lifelong.errors import RecordError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
+from lifelong.picture_values import best_first, class_weights, distances_to_nearest, rarity
 from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
 from lifelong.records.pixels import jpeg_from_image, png_from_mask
