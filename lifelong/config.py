@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.annotation_config import LabelStudioSection
+from lifelong.conditions_config import ConditionsSection
 from lifelong.config_types import Count, Positive, Seconds, Section, Share
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.edge_config import EdgeSection
@@ -110,6 +111,7 @@ class Config(Section):
     annotation_folder: Path | None = None  # people work on files there, without Label Studio
     preannotation: PreannotationSection = PreannotationSection()
     queue: QueueSection = QueueSection()
+    conditions: ConditionsSection = ConditionsSection()
     rounds: RoundsSection = RoundsSection()
     training: TrainingSection = TrainingSection()
     gate: GateSection = GateSection()

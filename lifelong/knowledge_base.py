@@ -7,20 +7,22 @@ the same id is refused. Nothing is pickled.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from lifelong.errors import CorruptRecordError, ObjectExistsError, RecordError
+from lifelong.learning_tasks import TaskNames
 from lifelong.links.storage import Storage
+from lifelong.records.conditions import Condition, ConditionRuling, TaskMerge
 from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.model_versions import Examination, ModelVersion, TrainingFailure
 from lifelong.records.samples import Sample, Split
 from lifelong.records.wire import SCHEMA, dumps, from_plain, json_object, to_plain
 
 T = TypeVar("T")
-Known = ModelVersion | Sample | Examination | TrainingFailure
-KINDS: Mapping[str, type[Known]] = {
-    kind.__name__: kind for kind in (ModelVersion, Sample, Examination, TrainingFailure)
-}
+Known = (
+    ModelVersion | Sample | Examination | TrainingFailure | Condition | ConditionRuling | TaskMerge
+)
+KINDS: Mapping[str, type[Known]] = {kind.__name__: kind for kind in get_args(Known)}
 LOG = "kb/log"
 
 
@@ -35,6 +37,12 @@ def id_of(record: Known) -> str:
             return record.decision.version_id
         case TrainingFailure():
             return str(record.round_number)
+        case Condition():
+            return record.condition_id
+        case ConditionRuling():
+            return f"{record.condition_id}/{record.number}"
+        case TaskMerge():
+            return str(record.number)
 
 
 class KnowledgeBase:
@@ -44,6 +52,7 @@ class KnowledgeBase:
         self._storage = storage
         self._records: dict[str, dict[str, Known]] = {name: {} for name in KINDS}
         self._number = 0  # of the last change that was read
+        self._task_names = TaskNames()
         self.refresh()
 
     # -- reading -----------------------------------------------------------------------------
@@ -55,8 +64,9 @@ class KnowledgeBase:
 
     @property
     def samples(self) -> Mapping[SampleId, Sample]:
-        """All samples, in the order they became known."""
-        return {SampleId(key): value for key, value in self._of(Sample).items()}
+        """All samples, in the order they became known, with today's names of their tasks."""
+        named = self._task_names.of
+        return {SampleId(key): named(value) for key, value in self._of(Sample).items()}
 
     @property
     def examinations(self) -> Mapping[VersionId, Examination]:
@@ -67,6 +77,29 @@ class KnowledgeBase:
     def failures(self) -> Mapping[RoundNumber, TrainingFailure]:
         """Rounds whose training failed."""
         return {f.round_number: f for f in self._of(TrainingFailure).values()}
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """All conditions that were ever found in unseen pictures, the oldest first."""
+        return self._of(Condition)
+
+    @property
+    def rulings(self) -> Mapping[str, list[ConditionRuling]]:
+        """What was decided of each condition, the newest last."""
+        found: dict[str, list[ConditionRuling]] = {}
+        for ruling in sorted(self._of(ConditionRuling).values(), key=lambda r: r.number):
+            found.setdefault(ruling.condition_id, []).append(ruling)
+        return found
+
+    @property
+    def merges(self) -> list[TaskMerge]:
+        """Every merge of learning tasks, in the order in which they hold."""
+        return sorted(self._of(TaskMerge).values(), key=lambda merge: merge.number)
+
+    @property
+    def task_names(self) -> TaskNames:
+        """What learning tasks are called by now."""
+        return self._task_names
 
     def learned_by(self, version_id: VersionId | None) -> list[Sample]:
         """Every sample that a version or one of its ancestors was trained on, oldest first."""
@@ -166,8 +199,13 @@ class KnowledgeBase:
         return False
 
     def _remember(self, records: Iterable[Known]) -> None:
+        names_changed = False
         for record in records:
             self._records[type(record).__name__][id_of(record)] = record
+            names_changed |= isinstance(record, ConditionRuling | TaskMerge)
+        if names_changed:
+            rulings = self._of(ConditionRuling).values()
+            self._task_names = TaskNames(rulings, self._of(TaskMerge).values())
 
 
 def _kind(entry: object, key: str) -> type[Known]:

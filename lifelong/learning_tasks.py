@@ -1,9 +1,14 @@
-"""`LearningTask`: a condition the model must keep; gives a picture to a seen task or not."""
+"""`LearningTask`: a condition the model must keep; what a picture's task is called by now.
+
+A name comes from the frame's attribute; `lifelong/allocation.py` finds one by data. Names change:
+conditions found in data get one later, and tasks that turn out to be the same are merged.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lifelong.records.conditions import ConditionRuling, TaskMerge, Verdict
 from lifelong.records.ids import SampleId
 from lifelong.records.samples import Sample
 
@@ -21,6 +26,48 @@ class LearningTask:
     name: str
     samples: tuple[SampleId, ...]
     class_pixels: Mapping[int, int] = field(default_factory=dict)  # class id -> pixels in all
+
+
+class TaskNames:
+    """What learning tasks are called by now, after every naming and every merge.
+
+    Samples keep the name that was written with them; whoever reads them asks here.
+    """
+
+    def __init__(
+        self, rulings: Iterable[ConditionRuling] = (), merges: Iterable[TaskMerge] = ()
+    ) -> None:
+        """Later rulings win; merges hold in the order of their numbers."""
+        self._merges = sorted(merges, key=lambda merge: merge.number)
+        self._named: dict[SampleId, str] = {}
+        for ruling in sorted(rulings, key=lambda ruling: ruling.number):
+            for sample_id in ruling.pictures:
+                if ruling.verdict is Verdict.NAMED:
+                    self._named[sample_id] = ruling.name
+                else:
+                    self._named.pop(sample_id, None)
+
+    def now(self, task: str) -> str:
+        """Today's name of what was called `task`.
+
+        Merges hold one after the other, so that a name may be taken up again and no circle
+        arises: after fog -> mist, then mist -> haze, both are called haze.
+        """
+        for merge in self._merges:
+            if task in merge.tasks:
+                task = merge.into
+        return task
+
+    def of(self, sample: Sample) -> Sample:
+        """A sample with today's name of its learning task.
+
+        What was given to no condition belongs to the one that its picture was found to show.
+        """
+        written = sample.learning_task
+        if written == GENERAL:
+            written = self._named.get(sample.sample_id, GENERAL)
+        task = self.now(written)
+        return sample if task == sample.learning_task else replace(sample, learning_task=task)
 
 
 def task_name(
