@@ -14,6 +14,7 @@ from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSec
 from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
 from lifelong.fleet_config import EdgesSection, ReleasesSection
+from lifelong.gate_config import GateSection as GateSection
 from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
@@ -60,18 +61,6 @@ class TrainingSection(Section):
     device: str = "auto"
     threads: Count = 0  # of torch on the CPU; 0: all cores but one
     seed: int = 0
-
-
-class GateSection(Section):
-    """When a candidate may replace the incumbent."""
-
-    min_gain: float = 0.0  # of the mean mIoU over all learning tasks, 0.01 = one point
-    max_forgetting: Share = 0.01  # of any learning task known before
-    max_class_drop: Share = 0.15  # of IoU, of any class on any learning task
-    # A class that occurs in fewer hold-out images wavers by chance; it counts when protected.
-    min_class_images: Count = 12
-    protected_classes: tuple[str, ...] = ()
-    max_protected_drop: Share = 0.05
 
 
 class JobSection(Section):

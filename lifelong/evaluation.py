@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lifelong.errors import ConfigError, ModelOutputError, RecordError
 from lifelong.labelled_folders import labelled_pairs
 from lifelong.links.storage import Storage
+from lifelong.picture_counts import packed_counts
 from lifelong.records.ids import VersionId
-from lifelong.records.label_map import LabelMap
+from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.model_versions import EvaluationReport, TaskResult
 from lifelong.records.pixels import Prediction, image_from_bytes, mask_from_png
 from lifelong.records.samples import Sample
@@ -79,28 +80,37 @@ def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> E
     results: dict[str, TaskResult] = {}
     versions: set[VersionId] = set()
     for task, pictures in holdouts.items():
-        matrix = np.zeros((len(label_map), len(label_map)), dtype=np.int64)
-        images = 0
-        occurs = np.zeros(len(label_map), dtype=np.int64)
+        matrices: list[NDArray[np.int64]] = []
         for image, truth in pictures:
-            label_map.check(truth, f"hold-out {task!r}, picture {images + 1}")
+            label_map.check(truth, f"hold-out {task!r}, picture {len(matrices) + 1}")
             prediction = segmenter.segment(image)
-            if prediction.mask.size and int(prediction.mask.max()) >= len(label_map):
-                raise ModelOutputError(
-                    f"version {prediction.version_id}: answers class id "
-                    f"{int(prediction.mask.max())}, the label map has {len(label_map)} classes"
-                )
-            matrix += confusion_matrix(truth, prediction.mask, len(label_map))
-            present = np.unique(truth)
-            occurs[present[present < len(label_map)]] += 1
+            _check_answer(prediction, label_map, len(matrices) + 1)
+            matrices.append(confusion_matrix(truth, prediction.mask, len(label_map)))
             versions.add(prediction.version_id)
-            images += 1
-        if not matrix.any():
-            raise RecordError(f"hold-out {task!r}: {images} pictures, no labelled pixel in them")
-        results[task] = _result(matrix, occurs, label_map, images)
+        if not any(matrix.any() for matrix in matrices):
+            raise RecordError(
+                f"hold-out {task!r}: {len(matrices)} pictures, no labelled pixel in them"
+            )
+        results[task] = _result(np.stack(matrices), label_map)
     if len(versions) != 1:
         raise RecordError(f"an examination needs hold-outs and one model, got {sorted(versions)}")
     return EvaluationReport(version_id=versions.pop(), tasks=results)
+
+
+def _check_answer(prediction: Prediction, label_map: LabelMap, picture: int) -> None:
+    """Pixels without a class are not counted: who leaves the hard ones out would look better."""
+    foreign = np.unique(prediction.mask[prediction.mask >= len(label_map)])
+    if IGNORE_INDEX in foreign:
+        pixels = int((prediction.mask == IGNORE_INDEX).sum())
+        raise ModelOutputError(
+            f"version {prediction.version_id}: leaves {pixels} pixels of picture {picture} "
+            f"without a class; every pixel of a hold-out must be answered"
+        )
+    if foreign.size:
+        raise ModelOutputError(
+            f"version {prediction.version_id}: answers class id {int(foreign.max())}, the label "
+            f"map has {len(label_map)} classes"
+        )
 
 
 def read_holdouts(folder: Path) -> dict[str, FileHoldout]:
@@ -129,10 +139,11 @@ def holdouts_of_samples(samples: Sequence[Sample], storage: Storage) -> dict[str
     return {task: StoredHoldout(tuple(group), storage) for task, group in groups.items()}
 
 
-def _result(
-    matrix: NDArray[np.int64], occurs: NDArray[np.int64], label_map: LabelMap, images: int
-) -> TaskResult:
+def _result(matrices: NDArray[np.int64], label_map: LabelMap) -> TaskResult:
+    """Figures of one hold-out from the (N, C, C) confusion matrices of its pictures."""
+    matrix = matrices.sum(axis=0)
     values = iou_per_class(matrix)
+    occurs = (matrices.sum(axis=2) > 0).sum(axis=0)
     return TaskResult(
         miou=mean_iou(matrix),
         pixel_accuracy=pixel_accuracy(matrix),
@@ -141,10 +152,22 @@ def _result(
             for name, value in zip(label_map.names, values, strict=True)
             if not np.isnan(value)
         },
-        images=images,
+        images=len(matrices),
         class_images={
             name: int(count)
             for name, count in zip(label_map.names, occurs, strict=True)
             if count > 0
         },
+        counts=packed_counts(matrices, label_map.names),
+        taken_for=_taken_for(matrix, label_map.names),
     )
+
+
+def _taken_for(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, str]:
+    """Classes that more than half of the answers call by one other name, and which name."""
+    most = matrix.argmax(axis=1)
+    return {
+        names[truth]: names[answer]
+        for truth, answer in enumerate(most)
+        if answer != truth and 2 * matrix[truth, answer] > matrix[truth].sum()
+    }

@@ -1,14 +1,28 @@
-"""The gate: may this candidate replace the incumbent, and if not, why not?"""
+"""The gate: may this candidate replace the incumbent, and if not, why not?
+
+Both models sit the same examination, so what is judged is a difference with an interval
+(`lifelong/paired_evidence.py`). A loss counts when chance does not explain it; a gain counts when
+chance cannot turn it into a loss that matters. Where reports have no counts by picture, plain
+values are judged, and the notes say so.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from lifelong.config import GateSection
+from lifelong.confidence_intervals import Interval
+from lifelong.gate_config import GateSection
+from lifelong.gate_faults import chance_miou, faults
+from lifelong.paired_evidence import Comparison, Evidence, compare
+from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, GateDecision, TaskResult
 
 # A model that answers at random has an mIoU of about 1/(2C - 1) when the C classes are equally
 # common, and less when they are not: half of what a first model must show.
 _TIMES_CHANCE = 2.0
+
+# Chance excuses a loss up to so many times what is allowed: a hold-out of four pictures, whose
+# interval holds everything, must not let a model pass that has lost a class.
+_EXCUSED = 2.0
 
 
 def decide(
@@ -27,21 +41,34 @@ def decide(
     reasons = [*_unexamined(candidate, incumbent, earlier), *_not_numbers(candidate, "candidate")]
     if incumbent is not None:
         reasons += _not_numbers(incumbent, "incumbent")  # NaN would make every comparison pass
+    found = Comparison(mean_gain=None, tasks={})
     if not reasons:
         if incumbent is None:
             reasons = [*_no_better_than_chance(candidate)]
         else:
+            found = compare(incumbent, candidate, rules)
             reasons = [
-                *_forgotten(candidate, incumbent, rules, earlier),
-                *_dropped_classes(candidate, incumbent, rules),
-                *_too_little_gain(candidate, incumbent, rules),
+                *_forgotten(candidate, incumbent, rules, earlier, found),
+                *_dropped_classes(candidate, incumbent, rules, found),
+                *_too_little_gain(candidate, incumbent, rules, found),
             ]
+        if reasons:  # what went wrong comes before what it did
+            reasons = [*faults(candidate, incumbent), *reasons]
     return GateDecision(
         version_id=candidate.version_id,
         incumbent=incumbent.version_id if incumbent is not None else None,
         accepted=not reasons,
         reasons=tuple(reasons),
-        notes=tuple(_notes(candidate, incumbent)),
+        notes=tuple(_notes(candidate, incumbent, rules, found)),
+    )
+
+
+def refuse(
+    version_id: VersionId, incumbent: VersionId | None, reasons: Sequence[str]
+) -> GateDecision:
+    """The decision on a candidate that could not be examined at all."""
+    return GateDecision(
+        version_id=version_id, incumbent=incumbent, accepted=False, reasons=tuple(reasons)
     )
 
 
@@ -80,50 +107,46 @@ def _no_better_than_chance(candidate: EvaluationReport) -> Iterator[str]:
             )
 
 
-def chance_miou(classes: int) -> float:
-    """mIoU of guessing among C equally common classes: 1/(2C - 1).
-
-    A share 1/C² of the pixels is a hit, 2/C - 1/C² the union of a class and its guesses.
-
-    >>> round(chance_miou(2), 4)
-    0.3333
-    """
-    return 1.0 / (2 * classes - 1)
-
-
 def _forgotten(
     candidate: EvaluationReport,
     incumbent: EvaluationReport,
     rules: GateSection,
     earlier: Sequence[str],
+    found: Comparison,
 ) -> Iterator[str]:
     for task in earlier:
-        lost = incumbent.tasks[task].miou - candidate.tasks[task].miou
-        if _exceeds(lost, rules.max_forgetting):
+        before, after = incumbent.tasks[task].miou, candidate.tasks[task].miou
+        gain = found.tasks[task].gain
+        if _is_loss(before - after, gain, rules.max_forgetting):
             yield (
-                f"{task}: forgot {_points(lost)} points of mIoU "
-                f"({_points(incumbent.tasks[task].miou)} -> {_points(candidate.tasks[task].miou)}),"
-                f" {_points(rules.max_forgetting)} are allowed"
+                f"{task}: forgot {_points(before - after)} points of mIoU "
+                f"({_points(before)} -> {_points(after)}{_range(_turned(gain), rules)}), "
+                f"{_points(rules.max_forgetting)} are allowed"
+                f"{_excuse(before - after, gain, rules.max_forgetting)}"
             )
 
 
 def _dropped_classes(
-    candidate: EvaluationReport, incumbent: EvaluationReport, rules: GateSection
+    candidate: EvaluationReport,
+    incumbent: EvaluationReport,
+    rules: GateSection,
+    found: Comparison,
 ) -> Iterator[str]:
     """One reason a learning task and rule, with all its classes, the worst first."""
     for task, before in incumbent.tasks.items():
-        after = candidate.tasks[task].iou
+        after, evidence = candidate.tasks[task].iou, found.tasks[task]
         drops: dict[float, list[tuple[float, str]]] = {}
         for name, iou in before.iou.items():
-            allowed = _allowed(name, before, rules)
-            if _exceeds(iou - after.get(name, 0.0), allowed):
-                drops.setdefault(allowed, []).append((iou - after.get(name, 0.0), name))
+            allowed, lost = _allowed(name, before, rules), iou - after.get(name, 0.0)
+            if _is_loss(lost, _of_class(name, before, evidence, rules), allowed):
+                drops.setdefault(allowed, []).append((lost, name))
         for allowed, classes in sorted(drops.items()):
             protected = any(name in rules.protected_classes for _, name in classes)
             kind = "protected class" if protected else "class"
             count = f"a {kind} drops" if len(classes) == 1 else f"{len(classes)} {kind}es drop"
             told = ", ".join(
                 f"{name} {_points(before.iou[name])} -> {_points(after.get(name, 0.0))}"
+                + _loss_of(_of_class(name, before, evidence, rules))
                 for _, name in sorted(classes, reverse=True)
             )
             yield f"{task}: {count} by more than {_points(allowed)} points of IoU: {told}"
@@ -132,38 +155,122 @@ def _dropped_classes(
 def _allowed(name: str, before: TaskResult, rules: GateSection) -> float:
     if name in rules.protected_classes:
         return rules.max_protected_drop
-    # A report that does not say in how many images a class occurs is taken at its word.
-    seen = before.class_images.get(name, before.images) if before.class_images else None
+    seen = _seen(name, before)
+    return 1.0 if seen is not None and seen < rules.min_class_images else rules.max_class_drop
+
+
+def _seen(name: str, before: TaskResult) -> int | None:
+    """In how many images a class occurs; None when the report does not say."""
+    return before.class_images.get(name, before.images) if before.class_images else None
+
+
+def _of_class(
+    name: str, before: TaskResult, evidence: Evidence, rules: GateSection
+) -> Interval | None:
+    """A class's interval, when enough images show the class to give it one worth believing."""
+    seen = _seen(name, before)
     if seen is not None and seen < rules.min_class_images:
-        return 1.0
-    return rules.max_class_drop
+        return None
+    return evidence.classes.get(name)
 
 
 def _too_little_gain(
-    candidate: EvaluationReport, incumbent: EvaluationReport, rules: GateSection
+    candidate: EvaluationReport,
+    incumbent: EvaluationReport,
+    rules: GateSection,
+    found: Comparison,
 ) -> Iterator[str]:
     before, after = _mean_miou(incumbent.tasks.values()), _mean_miou(candidate.tasks.values())
+    told = f"mean mIoU over {len(candidate.tasks)} learning tasks {_points(before)} -> "
+    told += _points(after)
     # A gain of exactly `min_gain` is enough, but a model that changes nothing is not worth one;
     # who sets a loss as the least gain wants it nevertheless.
     if after - before < rules.min_gain or (rules.min_gain >= 0 and after <= before):
         yield (
-            f"no gain: mean mIoU over {len(candidate.tasks)} learning tasks "
-            f"{_points(before)} -> {_points(after)}, needs more than "
+            f"no gain: {told}{_range(found.mean_gain, rules, signed=True)}, needs more than "
             f"{_points(before + rules.min_gain)}"
+        )
+        return
+    least = min(rules.min_gain, 0.0) - rules.max_doubtful_loss
+    if found.mean_gain is not None and _exceeds(least, found.mean_gain.low):
+        yield (
+            f"no sure gain: {told}{_range(found.mean_gain, rules, signed=True)}; it may be a loss "
+            f"of more than {_points(-least)} points, and more hold-out pictures would tell"
         )
 
 
-def _notes(candidate: EvaluationReport, incumbent: EvaluationReport | None) -> Iterator[str]:
+def _notes(
+    candidate: EvaluationReport,
+    incumbent: EvaluationReport | None,
+    rules: GateSection,
+    found: Comparison,
+) -> Iterator[str]:
     for task, after in candidate.tasks.items():
         before = incumbent.tasks.get(task) if incumbent is not None else None
         if before is None:
             yield f"{task}: mIoU {_points(after.miou)} on {after.images} images"
-        else:
-            change = after.miou - before.miou
-            yield (
-                f"{task}: mIoU {_points(before.miou)} -> {_points(after.miou)} "
-                f"({100 * change:+.1f} points) on {after.images} images"
-            )
+            continue
+        evidence = found.tasks.get(task, Evidence())
+        change = after.miou - before.miou
+        yield (
+            f"{task}: mIoU {_points(before.miou)} -> {_points(after.miou)} ({100 * change:+.1f} "
+            f"points{_range(evidence.gain, rules, signed=True)}) on {after.images} images"
+        )
+        if evidence.why_none:
+            yield f"{task}: judged by plain values, without an interval: {evidence.why_none}"
+        yield from _excused(task, before, after, rules, evidence)
+    if found.mean_gain is not None and len(found.tasks) > 1:
+        yield (
+            f"mean over {len(found.tasks)} learning tasks: {100 * found.mean_gain.value:+.1f} "
+            f"points{_range(found.mean_gain, rules, signed=True)}"
+        )
+
+
+def _excused(
+    task: str, before: TaskResult, after: TaskResult, rules: GateSection, evidence: Evidence
+) -> Iterator[str]:
+    """Classes that lost more than is allowed, and that chance excuses."""
+    waver = []
+    for name, iou in before.iou.items():
+        lost, allowed = iou - after.iou.get(name, 0.0), _allowed(name, before, rules)
+        interval = _of_class(name, before, evidence, rules)
+        if _exceeds(lost, allowed) and not _is_loss(lost, interval, allowed):
+            waver.append(f"{name} {_points(lost)}{_loss_of(interval)}")
+    if waver:
+        yield f"{task}: losses that chance may explain: {', '.join(waver)}"
+
+
+def _is_loss(lost: float, gain: Interval | None, allowed: float) -> bool:
+    """Is more lost than is allowed? With an interval: surely, or twice as much."""
+    if gain is None:
+        return _exceeds(lost, allowed)
+    return _exceeds(-gain.high, allowed) or _exceeds(lost, _EXCUSED * allowed)
+
+
+def _excuse(lost: float, gain: Interval | None, allowed: float) -> str:
+    if gain is None or _exceeds(-gain.high, allowed):
+        return ""
+    return f", and chance excuses no more than {_points(_EXCUSED * allowed)}"
+
+
+def _turned(gain: Interval | None) -> Interval | None:
+    return Interval(-gain.value, -gain.high, -gain.low) if gain is not None else None
+
+
+def _range(interval: Interval | None, rules: GateSection, *, signed: bool = False) -> str:
+    """` , 1.0 to 3.0 with 95 % confidence`; nothing without an interval."""
+    if interval is None:
+        return ""
+    form = "+.1f" if signed else ".1f"
+    return (
+        f", {100 * interval.low:{form}} to {100 * interval.high:{form}} with "
+        f"{100 * rules.confidence:g} % confidence"
+    )
+
+
+def _loss_of(gain: Interval | None) -> str:
+    """` (-3.1 to +0.2)`: the interval of a class's change."""
+    return f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})" if gain is not None else ""
 
 
 def _mean_miou(results: Iterable[TaskResult]) -> float:

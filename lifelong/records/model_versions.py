@@ -27,6 +27,18 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PictureCounts:
+    """Pixels hit, true and answered, by picture and class: what intervals are made of.
+
+    `lifelong/picture_counts.py` packs and unpacks them.
+    """
+
+    pictures: int  # N
+    classes: tuple[str, ...]  # C names, those that any picture or answer holds
+    packed: str  # base64 of zlib of (N, C, 3) little-endian uint32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
     """How one model does on one learning task's hold-out."""
 
@@ -36,6 +48,9 @@ class TaskResult:
     images: int
     # By class name: in how many of them it occurs; what is said of a class rests on these.
     class_images: Mapping[str, int] = field(default_factory=dict)
+    counts: PictureCounts | None = None  # None: an older report, judged by its plain values
+    # Classes that were answered as another one in more than half of their pixels, and as which.
+    taken_for: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

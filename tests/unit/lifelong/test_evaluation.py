@@ -115,5 +115,5 @@ def test_an_examination_without_substance_is_refused(holdouts, error, said):
 
 
 def test_a_model_that_leaves_pixels_without_a_class_is_refused():
-    with pytest.raises(ModelOutputError, match="class id 255"):
+    with pytest.raises(ModelOutputError, match="without a class"):
         evaluate(Constant(255), {"day": [(an_image(), a_mask())]}, SMALL_MAP)
