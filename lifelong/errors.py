@@ -4,9 +4,11 @@ LifelongError                        retryable = False; message: what, where, wh
 ├─ ConfigError                       file, key, value
 ├─ RecordError                       a record or artefact breaks its own promise
 │  ├─ LabelMapError                  unknown class, other digest (never painted as class 0)
+│  │  └─ LabelMapChangeError         nobody said how one label map became the other
 │  ├─ ShapeError                     expected … got …
 │  ├─ ImageError                     not an image we can read
 │  ├─ CorruptRecordError             bad JSON, unknown schema number
+│  │  └─ BrokenChainError            a change of the log that does not follow the one before
 │  ├─ ChecksumError                  not the bytes the manifest names
 │  ├─ OtherVersionError              a bundle that is not the one its release names
 │  ├─ ReplayedReleaseError           a release from before one that was accepted
@@ -60,6 +62,10 @@ class LabelMapError(RecordError):
     """A class the label map does not know, or another label map than expected."""
 
 
+class LabelMapChangeError(LabelMapError):
+    """How one label map became another is not known, or can be read in two ways."""
+
+
 class ShapeError(RecordError):
     """An array has another shape, dtype or range than its name promises."""
 
@@ -70,6 +76,10 @@ class ImageError(RecordError):
 
 class CorruptRecordError(RecordError):
     """JSON that cannot be read, or a schema number from another age."""
+
+
+class BrokenChainError(CorruptRecordError):
+    """A change of the knowledge base that was altered, or does not follow the one before."""
 
 
 class ChecksumError(RecordError):

@@ -92,6 +92,37 @@ def from_plain(kind: type[T], body: object, where: str) -> T:
         raise CorruptRecordError(f"{where}: {error}") from error
 
 
+def many_from_plain(kind: type[T], bodies: list[Any], where: str) -> list[T]:
+    """Records of one kind from JSON-ready values, in one go: several times as fast.
+
+    Raises:
+        CorruptRecordError: as `from_plain`.
+    """
+    try:
+        text = json.dumps(bodies).encode()
+    except (TypeError, ValueError) as error:
+        raise CorruptRecordError(f"{where}: {error}") from error
+    return many_from_json(kind, text, where)
+
+
+def many_from_json(kind: type[T], data: bytes, where: str) -> list[T]:
+    """Records of one kind from a JSON array.
+
+    Raises:
+        CorruptRecordError: no such array; names `where`.
+    """
+    try:
+        records: list[T] = _adapter(list[kind]).validate_json(data)  # type: ignore[valid-type]
+    except (ValidationError, TypeError, ValueError) as error:
+        raise CorruptRecordError(f"{where}: {error}") from error
+    return records
+
+
+def many_to_json(kind: type[T], records: list[T]) -> bytes:
+    """Records of one kind as a JSON array on one line."""
+    return _adapter(list[kind]).dump_json(records)  # type: ignore[valid-type]
+
+
 def json_object(data: bytes, where: str) -> dict[str, Any]:
     """Bytes to a JSON object.
 
