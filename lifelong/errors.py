@@ -40,7 +40,8 @@ LifelongError                        retryable = False; message: what, where, wh
 └─ RoundError
    ├─ IllegalTransitionError
    ├─ LeaseLostError
-   └─ ReviewError
+   ├─ ReviewError
+   └─ ConditionError
 """
 
 
@@ -212,3 +213,7 @@ class LeaseLostError(RoundError):
 
 class ReviewError(RoundError):
     """A task cannot be accepted or rejected as it stands; says how it stands."""
+
+
+class ConditionError(RoundError):
+    """A condition cannot be named, dismissed or merged as it stands; says how it stands."""
