@@ -15,6 +15,7 @@ ESCALATIONS = "escalations"  # one folder a node and question
 RECEIPTS = "receipts"  # one folder a node: what the inbox did with its deliveries
 EXAMPLES = "examples"  # the records of what was admitted
 ADMISSIONS = "admissions"  # numbered objects: which examples were admitted, in order
+LABEL_MAPS = "label_maps"  # numbered objects: how each label map became the next
 REFUSED = "refused"  # deliveries that did not verify
 
 

@@ -1,0 +1,148 @@
+"""Losses that know the background shift: older labels say less than the present ones.
+
+Two lies would be learned from old labels if nobody took care. A pixel painted "building" before
+there was a class "tram" may be a tram; and a teacher that never heard of trams calls them
+"building" with full confidence. After MiB (Cermelli et al. 2020, "Modeling the Background for
+Incremental Learning in Semantic Segmentation"), with several such classes in place of their one
+background, and with classes that were renamed, merged and removed.
+
+The values of a target are label codes (`lifelong/label_readings.py`): class ids, 255 for nobody
+knows, and codes that stand for several classes of which one is right.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lifelong.label_map_changes import LabelMapChange
+from lifelong.label_readings import LabelCodes
+
+
+def unbiased_cross_entropy(
+    logits: Tensor, target: Tensor, members: Tensor, *, class_weights: Tensor | None = None
+) -> Tensor:
+    """Mean of -ln Σ_{c in members[target]} p_c over the pixels that say something; 0 when none do.
+
+    MiB's eq. 5 for old labels: where the label may hold other classes, their probabilities count
+    as right together. A label of one class gives the plain cross entropy.
+
+    Args:
+        logits: (N, C, h, w), float32.
+        target: (N, h, w), int64, label codes.
+        members: (256, C), bool, which classes a code may be; no class: the pixel is left out.
+        class_weights: (C,), float32; a code of several counts as the heaviest of them. None counts
+            every pixel alike.
+
+    >>> evenly = torch.zeros(1, 3, 1, 2)
+    >>> members = torch.zeros(256, 3, dtype=torch.bool)
+    >>> members[0, 0] = members[254, 1] = members[254, 2] = True
+    >>> target = torch.tensor([[[254, 255]]])  # class 1 or 2, and nobody knows
+    >>> round(float(unbiased_cross_entropy(evenly, target, members)), 4)  # -ln 2/3
+    0.4055
+    """
+    allowed = members[target]  # (N, h, w, C)
+    seen = allowed.any(-1)
+    if not bool(seen.any()):
+        return logits.sum() * 0.0
+    log_shares = F.log_softmax(logits, dim=1).permute(0, 2, 3, 1)[seen]
+    allowed = allowed[seen]
+    loss = -log_shares.masked_fill(~allowed, -torch.inf).logsumexp(-1)
+    if class_weights is None:
+        return loss.mean()
+    weights = (class_weights * allowed).amax(-1)
+    return (weights * loss).sum() / weights.sum()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TeacherClasses:
+    """What the classes of a teacher are to a student of newer classes."""
+
+    became: Tensor  # (C_old, C_new), float32: 1 where the old class is the new one for sure
+    held: Tensor  # (C_new, C_new), float32: [k, n] is 1 where n was cut from k
+
+    @property
+    def added(self) -> Tensor:
+        """(C_new,), bool: classes that the teacher never heard of."""
+        return self.became.sum(0) == 0
+
+
+def teacher_classes(change: LabelMapChange) -> TeacherClasses:
+    """The tables of a change for `unbiased_distillation`."""
+    before, after = change.before, change.after
+    became = torch.zeros(len(before), len(after))
+    held = torch.zeros(len(after), len(after))
+    for old in before.names:
+        now = change.became(old)
+        if now is not None:
+            became[before.id_of(old), after.id_of(now)] = 1.0
+            for name in change.added:
+                if old in change.was_part_of.get(name, ()):
+                    held[after.id_of(now), after.id_of(name)] = 1.0
+    return TeacherClasses(became, held)
+
+
+def unbiased_distillation(
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor,
+    codes: LabelCodes,
+    classes: TeacherClasses,
+    *,
+    temperature: float,
+) -> Tensor:
+    """T² · mean KL(t || q) over the pixels where the teacher is believed, on the classes it knows.
+
+    With p = softmax(teacher / T) and s = softmax(student / T), per pixel:
+
+        t_k = Σ_{o became k} p_o, scaled to sum 1 (a removed class has no say)
+        q_k = s_k + Σ_{n cut from k} s_n · t_k / Σ_{j: n cut from j} t_j
+
+    MiB's eq. 9 is the case of one class k = background. Where a new class was cut from several,
+    its probability is given to them as the teacher divides its own between them, so that the
+    teacher stays able to tell those apart. New classes cut from nothing (older labels left them
+    255) are left out of q, which is scaled to sum 1: of them the teacher says nothing.
+
+    The teacher is believed where its answer is among what the label may be, or where there is no
+    label. Where it is wrong, the annotation is what we paid for.
+
+    Args:
+        student: logits (N, C_new, h, w), float32.
+        teacher: logits (N, C_old, h, w), float32, of the same size.
+        target: (N, H, W), int64, label codes, H and W multiples of h and w or near.
+
+    >>> import math
+    >>> classes = TeacherClasses(torch.eye(2, 3), torch.tensor([[0., 0, 0], [0, 0, 1], [0, 0, 0]]))
+    >>> old = torch.tensor([[[[0.0]], [[2.0]]]])
+    >>> grown = torch.tensor([[[[0.0]], [[2.0 - math.log(2)]], [[2.0 - math.log(2)]]]])
+    >>> from lifelong.label_readings import plain_codes
+    >>> nobody = torch.tensor([[[255]]])
+    >>> loss = unbiased_distillation(grown, old, nobody, plain_codes(3), classes, temperature=1.0)
+    >>> abs(round(float(loss), 6))
+    0.0
+    """
+    with torch.no_grad():
+        shares = F.softmax(teacher / temperature, dim=1)
+        wanted = torch.einsum("nohw,ok->nkhw", shares, classes.became)
+        wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
+        parents = torch.einsum("nkhw,km->nmhw", wanted, classes.held)  # of each new class
+        believed = _believed(wanted, target, codes)
+    given = F.softmax(student / temperature, dim=1)
+    cut = torch.where(parents > 0, given / parents.clamp(min=1e-12), 0.0)
+    known = given * (~classes.added).view(1, -1, 1, 1)
+    answered = known + wanted * torch.einsum("nmhw,km->nkhw", cut, classes.held)
+    answered = answered / answered.sum(1, keepdim=True).clamp(min=1e-12)
+    log_ratio = wanted.clamp(min=1e-12).log() - answered.clamp(min=1e-12).log()
+    divergence = (wanted * log_ratio).sum(1)
+    return temperature**2 * (divergence * believed).sum() / believed.sum().clamp(min=1)
+
+
+def _believed(wanted: Tensor, target: Tensor, codes: LabelCodes) -> Tensor:
+    """(N, h, w), bool: the teacher's answer may be right, or nobody says that it is wrong."""
+    members = torch.from_numpy(codes.members).to(wanted.device)
+    size = (int(wanted.shape[2]), int(wanted.shape[3]))
+    truth = F.interpolate(target[:, None].float(), size=size, mode="nearest")[:, 0].long()
+    allowed = members[truth]
+    agrees = allowed.gather(-1, wanted.argmax(1)[..., None])[..., 0]
+    return agrees | ~allowed.any(-1)
