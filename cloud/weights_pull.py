@@ -193,6 +193,9 @@ class _Pull:
         md5 = self._entry.md5 if self._is_published(name) else None
         if known is not None and found.sha256 != known:
             raise self._changed(name, f"SHA-256 {known}", f"{found.sha256} ({found.size} bytes)")
+        begins = self._entry.sha256_begins if self._is_published(name) else None
+        if begins is not None and not found.sha256.startswith(begins):
+            raise self._changed(name, f"SHA-256 {begins}…", f"{found.sha256}")
         if size is not None and found.size != size:
             raise self._changed(name, f"{size} bytes", f"{found.size} bytes")
         if known is None and md5 is not None and md5_of(part) != md5:
