@@ -33,7 +33,9 @@ from lifelong.knowledge_log import (
     to_bytes,
 )
 from lifelong.known_records import KINDS, Known, id_of, refuse_unsafe
+from lifelong.learning_tasks import TaskNames
 from lifelong.links.storage import Storage
+from lifelong.records.conditions import ConditionRuling, TaskMerge
 from lifelong.records.forget_requests import ForgetRequest, Forgotten
 from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.model_versions import Examination, ModelVersion, TrainingFailure
@@ -43,6 +45,8 @@ __all__ = ["KINDS", "LOG", "KnowledgeBase"]
 
 T = TypeVar("T")
 CHECKPOINT_EVERY = 256  # changes
+# Kinds of records after which samples are read anew, because their tasks may be called otherwise.
+_NAMING = {kind.__name__ for kind in (Sample, ConditionRuling, TaskMerge)}
 
 
 class KnowledgeBase:
@@ -64,6 +68,8 @@ class KnowledgeBase:
         self._checkpoint_every = checkpoint_every
         # Never changed in place: what was handed out stays as it was.
         self._records: dict[str, dict[str, Known]] = {name: {} for name in KINDS}
+        self._task_names = TaskNames()
+        self._samples: Mapping[str, Sample] = {}  # with today's names of their learning tasks
         self._forgotten: frozenset[SampleId] = frozenset()
         self._number = 0  # of the last change that was read
         self._head = GENESIS  # its hash
@@ -79,8 +85,8 @@ class KnowledgeBase:
 
     @property
     def samples(self) -> Mapping[SampleId, Sample]:
-        """All samples, in the order they became known."""
-        return cast(Mapping[SampleId, Sample], self.of(Sample))
+        """All samples, in the order they became known, with today's names of their tasks."""
+        return cast(Mapping[SampleId, Sample], MappingProxyType(self._samples))
 
     @property
     def examinations(self) -> Mapping[VersionId, Examination]:
@@ -91,6 +97,11 @@ class KnowledgeBase:
     def failures(self) -> Mapping[RoundNumber, TrainingFailure]:
         """Rounds whose training failed."""
         return {f.round_number: f for f in self.of(TrainingFailure).values()}
+
+    @property
+    def task_names(self) -> TaskNames:
+        """What learning tasks are called by now."""
+        return self._task_names
 
     @property
     def forgotten(self) -> frozenset[SampleId]:
@@ -277,6 +288,11 @@ class KnowledgeBase:
                 for name, of_kind in kept.items()
             }
         self._records, self._forgotten = kept, forgotten
+        if gone or by_kind.keys() & _NAMING:
+            self._task_names = TaskNames(
+                self.of(ConditionRuling).values(), self.of(TaskMerge).values()
+            )
+            self._samples = self._task_names.all_of(self.of(Sample))
 
     def _is_forgotten(self, record: Known) -> bool:
         return getattr(record, "sample_id", None) in self._forgotten

@@ -11,6 +11,7 @@ from typing import Any
 
 from lifelong.errors import CorruptRecordError, RecordError, StorageError
 from lifelong.links.storage import checked_key
+from lifelong.records.conditions import Condition, ConditionRuling, TaskMerge
 from lifelong.records.forget_requests import Forgotten
 from lifelong.records.model_versions import Examination, ModelVersion, TrainingFailure
 from lifelong.records.samples import Sample
@@ -35,6 +36,9 @@ _IDS: Mapping[type[Known], Callable[[Known], str]] = {
     Training: lambda record: record.version_id,
     ExaminationSetting: lambda record: record.version_id,
     Forgotten: lambda record: record.forgotten_id,
+    Condition: lambda record: record.condition_id,
+    ConditionRuling: lambda record: f"{record.condition_id}/{record.number}",
+    TaskMerge: lambda record: str(record.number),
 }
 KINDS: Mapping[str, type[Known]] = {kind.__name__: kind for kind in _IDS}
 

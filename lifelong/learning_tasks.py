@@ -58,6 +58,12 @@ class TaskNames:
                 task = merge.into
         return task
 
+    def all_of(self, samples: Mapping[str, Sample]) -> dict[str, Sample]:
+        """Samples by id as `of` answers them."""
+        if not self._merges and not self._named:
+            return dict(samples)
+        return {key: self.of(sample) for key, sample in samples.items()}
+
     def of(self, sample: Sample) -> Sample:
         """A sample with today's name of its learning task.
 
