@@ -75,6 +75,7 @@ class PreAnnotation:
     # Classes the semantic model saw and the vote painted over altogether: look for them.
     erased_classes: tuple[str, ...] = ()
     unsure_key: str = ""  # of a picture that shows where the draft is unsure; "" when there is none
+    label_map_digest: str = ""  # whose ids the mask holds; "": of the first label map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ class AnnotationTask:
     draft_key: str  # "" when there is no draft
     drafted_by: str = ""  # the models behind the draft, e.g. "tiny_sam+tiny_segformer"
     is_blank: bool = False  # the draft was kept from people, to measure what drafts save
+    label_map_digest: str = ""  # the classes it was offered with; "": the first label map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,7 @@ class Annotation:
     people_agreement: float | None = None  # mean mIoU between annotators; None when there is one
     people_boundary: float | None = None  # mean boundary F between them
     costs: tuple[CorrectionCost, ...] = ()  # one for each of annotation_ids
+    label_map_digest: str = ""  # whose ids the mask holds; "": of the first label map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,3 +164,6 @@ class Sample:
     edge_id: EdgeId
     annotator: str  # "" for samples that came with their labels
     class_pixels: Mapping[int, int] = field(default_factory=dict)  # class id -> pixels
+    # Whose ids mask and class_pixels hold; "": those of the first label map there was. Whoever
+    # reads them goes through `lifelong/label_readings.py`.
+    label_map_digest: str = ""
