@@ -6,11 +6,13 @@ and verdicts come back through the knowledge base.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from cloud.held_back import held_back
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.learning_tasks import task_name
@@ -27,12 +29,19 @@ class TrainingJob:
     """Implements the loop's `Job` port over storage and the Dataset's folder."""
 
     def __init__(
-        self, storage: Storage, kb: KnowledgeBase, section: JobSection, journal: Journal
+        self,
+        storage: Storage,
+        kb: KnowledgeBase,
+        section: JobSection,
+        journal: Journal,
+        task_of: Callable[[HardExample], str] = lambda example: task_name(example.attributes),
     ) -> None:
+        """`task_of`: the learning task of a picture; asked once for each."""
         self._storage = storage
         self._kb = kb
         self._section = section
         self._journal = journal
+        self._task_of = task_of
         self._handed_over: set[RoundNumber] = set()
 
     def hand_over(self, round_: Round) -> None:
@@ -74,21 +83,37 @@ class TrainingJob:
         """A round's samples in index order, the first share of them to train on.
 
         The cut is Sedna's: of n new lines the first int(trainProb · n) train, the rest examine;
-        but one trains always, since a round that trains on nothing would never end.
+        but one trains always, since a round that trains on nothing would never end. What was
+        written of a sample before stays, whatever a newer model would say of its picture.
         """
         examples: Mapping[SampleId, HardExample] = {e.sample_id: e for e in round_.examples}
-        ordered = sorted(round_.annotations, key=lambda a: a.sample_id)
-        train = max(1, int(self._section.train_share * len(ordered)))
-        return [
+        written = self._kb.of(Sample)
+        tasks = {
+            key: written[key].learning_task if key in written else self._task_of(examples[key])
+            for key in sorted(annotation.sample_id for annotation in round_.annotations)
+        }
+        train = max(1, int(self._section.train_share * len(tasks)))
+        named = {key: self._kb.task_names.now(task) for key, task in tasks.items()}
+        held_out = [s for s in self._kb.samples.values() if s.split is Split.EVAL]
+        aside = held_back(named, len(tasks) - train, {s.learning_task for s in held_out})
+        samples = [
             self._sample(
                 annotation,
                 examples[annotation.sample_id],
-                Split.TRAIN if position < train else Split.EVAL,
+                tasks[annotation.sample_id],
+                Split.EVAL if annotation.sample_id in aside else Split.TRAIN,
             )
-            for position, annotation in enumerate(ordered)
+            for annotation in round_.annotations
         ]
+        kept = [
+            replace(s, split=written[s.sample_id].split) if s.sample_id in written else s
+            for s in samples
+        ]
+        return sorted(kept, key=lambda s: (s.split is Split.EVAL, s.sample_id))
 
-    def _sample(self, annotation: Annotation, example: HardExample, split: Split) -> Sample:
+    def _sample(
+        self, annotation: Annotation, example: HardExample, task: str, split: Split
+    ) -> Sample:
         data = self._storage.get(annotation.mask_key, sha256=annotation.mask_sha256)
         mask = mask_from_png(data, annotation.mask_key)
         ids, counts = np.unique(mask, return_counts=True)
@@ -98,7 +123,7 @@ class TrainingJob:
             image_sha256=example.image_sha256,
             mask_key=annotation.mask_key,
             mask_sha256=annotation.mask_sha256,
-            learning_task=task_name(example.attributes),
+            learning_task=task,
             split=split,
             round_number=annotation.round_number,
             edge_id=example.edge_id,

@@ -1,0 +1,31 @@
+"""Which of a round's samples examine instead of teaching."""
+
+from collections.abc import Collection, Mapping
+
+from lifelong.records.ids import SampleId
+
+
+def held_back(
+    tasks: Mapping[SampleId, str], count: int, examined: Collection[str]
+) -> frozenset[SampleId]:
+    """`count` samples to hold back; learning tasks that nothing examines yet come first.
+
+    A new task of two samples or more gets its share of the places, one at least: otherwise the
+    gate could not see it at all. The other places go to the last samples by id, whatever their
+    task.
+
+    Args:
+        tasks: the learning task of every sample.
+        examined: tasks that have hold-outs already.
+
+    >>> found = held_back({"a": "fog", "b": "fog", "c": "day", "d": "day"}, 1, {"day"})
+    >>> sorted(found)
+    ['b']
+    """
+    chosen: list[SampleId] = []
+    for task in sorted({*tasks.values()} - {*examined}):
+        members = sorted((key for key, one in tasks.items() if one == task), reverse=True)
+        places = max(1, count * len(members) // len(tasks))
+        chosen += members[: min(places, len(members) - 1, count - len(chosen))]
+    rest = sorted((key for key in tasks if key not in chosen), reverse=True)
+    return frozenset([*chosen, *rest[: max(count - len(chosen), 0)]])
