@@ -1,5 +1,6 @@
 """The first model: what edges run before any round, and the samples that it remembers."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.assembly import Cloud
+from cloud.code_version import code_version
 from cloud.learner import Candidate, Learner, publish_candidate
+from cloud.training_records import training_records
 from lifelong.errors import ConfigError
 from lifelong.labelled_folders import labelled_pairs
+from lifelong.links.journal import utc_now
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId, sample_id_of, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.pixels import mask_from_png, png_from_mask
@@ -84,13 +88,23 @@ def _begin(
     cloud.kb.add(samples, why="labelled pictures from before the first round")
     work_dir = cloud.config.journal_path.parent / "training"
     learner = Learner(cloud.storage, cloud.label_map, cloud.config.training, work_dir)
+    started = time.monotonic()
     candidate = make(learner, samples)
+    seconds = time.monotonic() - started
     for reason in candidate.reduction.reasons:
         cloud.journal.event(
             "precision.unchanged", version_id=candidate.version.version_id, reason=reason
         )
     publish_candidate(cloud.storage, candidate)
-    cloud.kb.add([candidate.version], why="first model")
+    records = training_records(
+        candidate.version,
+        cloud.kb,
+        cloud.storage,
+        code=code_version(),
+        at=utc_now(),
+        seconds=seconds,
+    )
+    cloud.kb.add(records, why="first model")
     cloud.releases.publish(candidate.version.version_id, FIRST, "first model")
     return candidate.version.version_id
 

@@ -8,7 +8,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cloud.code_version import code_version
+from cloud.held_back import by_todays_names
 from cloud.releases import Releases
+from cloud.training_records import examination_setting
 from cloud.worker_files import read_model, write_output
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError, SednaError
@@ -20,7 +23,7 @@ from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.records.model_versions import EvaluationReport, Examination
-from lifelong.records.samples import Split
+from lifelong.records.samples import Sample, Split
 from lifelong.segmenter import OnnxSegmenter
 
 logger = logging.getLogger(__name__)
@@ -88,7 +91,8 @@ def examine(
             earlier=earlier,
         ),
     )
-    kb.add([examination], why=f"round {candidate.manifest.round_number}: examined")
+    setting = examination_setting(candidate.version_id, holdouts, code_version())
+    kb.add([examination, setting], why=f"round {candidate.manifest.round_number}: examined")
     return examination
 
 
@@ -122,11 +126,16 @@ def _report(bundle: ModelBundle, holdouts: Holdouts) -> EvaluationReport:
 
 
 def _holdouts(config: Config, kb: KnowledgeBase, storage: Storage) -> Holdouts:
-    """Fixed hold-outs from the folder; samples held back by rounds examine the other tasks."""
+    """Fixed hold-outs from the folder; samples held back by rounds examine the other tasks.
+
+    Folders keep their names, so what was merged is joined here.
+    """
     fixed: Holdouts = read_holdouts(config.holdouts) if config.holdouts else {}
+    written = kb.of(Sample)
     held_back = [s for s in kb.samples.values() if s.split is Split.EVAL]
-    own = [s for s in held_back if s.learning_task not in fixed]
-    return {**holdouts_of_samples(own, storage), **fixed}
+    own = [s for s in held_back if written[s.sample_id].learning_task not in fixed]
+    found = [*holdouts_of_samples(own, storage).items(), *fixed.items()]
+    return by_todays_names(found, kb.task_names)
 
 
 def _one_bundle(environment: WorkerEnvironment) -> ModelBundle:

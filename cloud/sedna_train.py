@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cloud.code_version import code_version
 from cloud.learner import Candidate, Learner, publish_candidate
 from cloud.releases import Releases
 from cloud.rounds import Rounds
+from cloud.training_records import training_records
 from cloud.worker_files import write_output
 from lifelong.config import Config, load_label_map
 from lifelong.errors import LifelongError, TrainingError
@@ -90,7 +92,15 @@ def _candidate(
         on_progress=_progress(storage, number),
     )
     publish_candidate(storage, candidate)
-    kb.add([candidate.version], why=f"round {number}: trained")
+    records = training_records(
+        candidate.version,
+        kb,
+        storage,
+        code=code_version(),
+        at=utc_now(),
+        seconds=time.monotonic() - started,
+    )
+    kb.add(records, why=f"round {number}: trained")
     journal.event(
         "candidate.trained",
         round=number,
