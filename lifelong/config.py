@@ -15,6 +15,7 @@ from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
 from lifelong.fleet_config import EdgesSection, ReleasesSection
 from lifelong.gate_config import GateSection as GateSection
+from lifelong.labels_config import LabelsSection
 from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
@@ -97,6 +98,7 @@ class Config(Section):
     edge: EdgeSection | None = None
     label_studio: LabelStudioSection = LabelStudioSection()
     review: ReviewSection = ReviewSection()
+    labels: LabelsSection = LabelsSection()
     annotation_folder: Path | None = None  # people work on files there, without Label Studio
     preannotation: PreannotationSection = PreannotationSection()
     queue: QueueSection = QueueSection()

@@ -1,0 +1,258 @@
+"""Drafts that are sure enough skip people, some of them are audited, and bad audits end it.
+
+This stands between the loop and the annotators, as one of them. Off (`labels.auto_accept: false`)
+it only notes what people's corrections say about drafts, so that the proof is there on the day
+somebody switches it on. `cloud/auto_accept_rule.py` has the rule, `cloud/auto_accept_records.py`
+says where everything lies.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from annotation.pulling import Pulled
+from cloud.auto_accept_records import AutoAcceptRecords, RuleEnd, Verdict
+from cloud.auto_accept_rule import (
+    AcceptRule,
+    Evidence,
+    fitted_rule,
+    is_broken,
+    measured,
+    same_class_share,
+    wrong_share,
+)
+from cloud.loop import Annotators
+from lifelong.errors import ObjectNotFoundError, RecordError
+from lifelong.label_weights import AUTO
+from lifelong.labels_config import LabelsSection
+from lifelong.links.journal import Journal
+from lifelong.links.storage import Storage
+from lifelong.records.ids import SampleId, sha256_hex
+from lifelong.records.keys import edge_mask_key
+from lifelong.records.pixels import mask_from_png
+from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation
+
+logger = logging.getLogger(__name__)
+
+NO_TASK = 0  # task id of a draft that nobody is asked about
+
+
+class AutoAccept:
+    """An annotator that answers for sure drafts itself and leaves the others to people."""
+
+    def __init__(
+        self,
+        people: Annotators,
+        *,
+        storage: Storage,
+        section: LabelsSection,
+        journal: Journal,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._people = people
+        self._section = section
+        self._journal = journal
+        self._now = now
+        self._storage = storage
+        self.records = AutoAcceptRecords(storage)
+
+    def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
+        """Offer drafts to people, but for those that count without them.
+
+        Returns:
+            One task a draft, in the drafts' order; nobody is asked where its id is NO_TASK.
+        """
+        verdicts = [self._verdict(draft) for draft in drafts]
+        asked = [d for d, v in zip(drafts, verdicts, strict=True) if not v.skips_people]
+        tasks = {task.sample_id: task for task in self._people.push(asked)} if asked else {}
+        return [
+            _without_people(draft) if verdict.skips_people else tasks[draft.sample_id]
+            for draft, verdict in zip(drafts, verdicts, strict=True)
+        ]
+
+    def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
+        """What people have finished, and what counts without them."""
+        asked = [task for task in tasks if not is_auto(task)]
+        pulled = self._people.pull(asked) if asked else Pulled()
+        if any([self._note(annotation, asked) for annotation in pulled.annotations]):
+            self._judge()
+        accepted = [self._accepted(task) for task in tasks if is_auto(task)]
+        return Pulled(annotations=(*pulled.annotations, *accepted), skips=tuple(pulled.skips))
+
+    def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
+        """The people's order is the people's."""
+        asked = [task for task in tasks if not is_auto(task)]
+        if asked:
+            self._people.sort(asked, order)
+
+    # -- deciding ----------------------------------------------------------------------------
+
+    def _verdict(self, draft: PreAnnotation) -> Verdict:
+        known = self.records.verdict(draft.round_number, draft.sample_id)
+        if known is not None:
+            return known
+        by = f"{draft.proposed_by}+{draft.labelled_by}"
+        agreement = self._agreement(draft)
+        rule = self._rule(by) if self._section.auto_accept else None
+        # A class that the semantic model saw and the vote painted over: somebody must look.
+        accepted = (
+            rule is not None
+            and not draft.erased_classes
+            and rule.accepts(drafted_by=by, confidence=draft.score, agreement=agreement)
+        )
+        verdict = Verdict(
+            sample_id=draft.sample_id,
+            round_number=draft.round_number,
+            drafted_by=by,
+            draft_key=draft.mask_key,
+            confidence=draft.score,
+            agreement=agreement,
+            rule=rule.number if rule is not None and accepted else 0,
+            audited=accepted and is_audited(draft.sample_id, self._section.audit_share),
+            at=self._now(),
+        )
+        verdict = self.records.add_verdict(verdict)
+        if verdict.rule:
+            self._journal.event(
+                "draft.accepted",
+                sample_id=draft.sample_id,
+                round_number=draft.round_number,
+                rule=verdict.rule,
+                audited=verdict.audited,
+                confidence=round(verdict.confidence, 4),
+                agreement=round(verdict.agreement, 4),
+            )
+        return verdict
+
+    def _rule(self, drafted_by: str) -> AcceptRule | None:
+        """The rule in force for these models; a new one when the evidence has come to allow it."""
+        rule = self.records.rule_of(drafted_by)
+        if rule is not None:
+            wanted = self._section.max_error_rate
+            if rule.at_most <= wanted:
+                return rule
+            self._end(rule, f"labels.max_error_rate is {wanted:g} now")
+        number = self.records.last_number() + 1
+        found = fitted_rule(
+            self.records.untouched_evidence(drafted_by),
+            number=number,
+            max_error_rate=self._section.max_error_rate,
+            at=self._now(),
+        )
+        if found is None:
+            return None
+        self.records.add_rule(found)
+        self._journal.event(
+            "auto_accept.began",
+            rule=number,
+            drafted_by=drafted_by,
+            pictures=found.pictures,
+            error_rate=round(found.error_rate, 5),
+            at_most=round(found.at_most, 5),
+        )
+        return found
+
+    def _agreement(self, draft: PreAnnotation) -> float:
+        """With the edge's own mask; 0 where that cannot be read, so that a person looks."""
+        key = edge_mask_key(draft.sample_id)
+        try:
+            edge = mask_from_png(self._storage.get(key), key)
+            own = mask_from_png(self._storage.get(draft.mask_key), draft.mask_key)
+            return same_class_share(own, edge)
+        except (ObjectNotFoundError, RecordError):
+            return 0.0
+
+    def _accepted(self, task: AnnotationTask) -> Annotation:
+        verdict = self.records.verdict(task.round_number, task.sample_id)
+        data = self._storage.get(task.draft_key)
+        return Annotation(
+            sample_id=task.sample_id,
+            round_number=task.round_number,
+            annotation_id=0,
+            annotator=AUTO,
+            annotated_at=verdict.at if verdict is not None else self._now(),
+            mask_key=task.draft_key,
+            mask_sha256=sha256_hex(data),
+            agreement=1.0,
+            changed_pixels=0,
+        )
+
+    # -- learning from people ------------------------------------------------------------------
+
+    def _note(self, annotation: Annotation, tasks: Sequence[AnnotationTask]) -> bool:
+        """Write down, once, what a person found wrong with a draft; True when that is an audit."""
+        place = (annotation.round_number, annotation.sample_id)
+        verdict = self.records.verdict(*place)
+        if verdict is None or self.records.has_evidence(*place):
+            return False
+        try:
+            said = mask_from_png(self._storage.get(annotation.mask_key), annotation.mask_key)
+            draft = mask_from_png(self._storage.get(verdict.draft_key), verdict.draft_key)
+            wrong = wrong_share(draft, said)
+        except (ObjectNotFoundError, RecordError) as error:
+            logger.warning("sample %s says nothing about its draft: %s", place[1], error)
+            return False
+        self.records.add_evidence(
+            Evidence(
+                sample_id=annotation.sample_id,
+                round_number=annotation.round_number,
+                drafted_by=verdict.drafted_by,
+                confidence=verdict.confidence,
+                agreement=verdict.agreement,
+                wrong=wrong,
+                audited=verdict.audited,
+                at=annotation.annotated_at,
+            )
+        )
+        return verdict.audited
+
+    def _judge(self) -> None:
+        """End the rules whose audits say that the bound is broken."""
+        for rule in self.records.rules_in_force():
+            rate = measured(self.records.audits_of(rule), rule.max_error_rate)
+            if is_broken(rate, rule.max_error_rate):
+                told = f"{100 * rate.mean:.1f}" if rate.mean is not None else "?"
+                self._end(
+                    rule,
+                    f"{rate.audits} audits found {told} % of the pixels wrong (at least "
+                    f"{100 * rate.at_least:.1f} %), {100 * rule.max_error_rate:g} % are allowed",
+                )
+
+    def _end(self, rule: AcceptRule, reason: str) -> None:
+        end = RuleEnd(
+            number=rule.number, reason=reason, unseen=self.records.unseen(rule), at=self._now()
+        )
+        if self.records.add_end(end):
+            logger.warning("drafts are no longer accepted without people: %s", reason)
+            self._journal.event(
+                "auto_accept.ended", rule=rule.number, reason=reason, unseen=list(end.unseen)
+            )
+
+
+def is_auto(task: AnnotationTask) -> bool:
+    """Is this the task of a draft that nobody was asked about?"""
+    return task.task_id == NO_TASK
+
+
+def is_audited(sample_id: SampleId, share: float) -> bool:
+    """Does a person look at this one all the same? The same answer whenever it is asked.
+
+    The sample's own id decides, so the choice has nothing to do with what is in the picture.
+
+    >>> [is_audited(SampleId("0123456789abcdef"), share) for share in (0.0, 1.0)]
+    [False, True]
+    """
+    digest = hashlib.sha256(f"audit of a sure draft: {sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def _without_people(draft: PreAnnotation) -> AnnotationTask:
+    return AnnotationTask(
+        sample_id=draft.sample_id,
+        round_number=draft.round_number,
+        project_id=0,
+        task_id=NO_TASK,
+        draft_key=draft.mask_key,
+        drafted_by=f"{draft.proposed_by}+{draft.labelled_by}",
+    )
