@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloud.budgets import Budgets
+from cloud.conditions import Conditions
 from cloud.drafts import KeptDrafts
 from cloud.edges import Edges
 from cloud.escalations import Escalations
@@ -71,12 +72,14 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     section = cloud.config.label_studio
     preannotator = make_preannotator(cloud, drafter)
     rollouts = make_rollouts(cloud)
+    conditions = make_conditions(cloud)
     inbox, budgets = Inbox(cloud.storage, cloud.journal), Budgets(cloud.storage, cloud.journal)
 
     def tend() -> None:
         # Also while people are at work for days: nodes keep their copies until they have receipts.
-        inbox.collect()
+        arrived = inbox.collect()
         budgets.apply_defaults(cloud.config.edges)
+        conditions.look(arrived)
 
     ports = Ports(
         inbox=inbox,
@@ -89,7 +92,9 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         ),
         preannotator=preannotator,
         annotators=make_annotators(cloud, preannotator),
-        job=TrainingJob(cloud.storage, cloud.kb, cloud.config.job, cloud.journal),
+        job=TrainingJob(
+            cloud.storage, cloud.kb, cloud.config.job, cloud.journal, conditions.task_of
+        ),
         releases=rollouts,
     )
     rules = cloud.config.rounds
@@ -103,6 +108,19 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         now=utc_now,
         roll_out=rollouts.step,
         tend=tend,
+    )
+
+
+def make_conditions(cloud: Cloud) -> Conditions:
+    """Who gives pictures to learning tasks, and finds new conditions among them."""
+    return Conditions(
+        section=cloud.config.conditions,
+        kb=cloud.kb,
+        storage=cloud.storage,
+        journal=cloud.journal,
+        current=cloud.releases.current,
+        bundle=cloud.releases.bundle,
+        now=utc_now,
     )
 
 

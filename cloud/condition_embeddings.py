@@ -90,7 +90,7 @@ class Embeddings:
         except (ObjectNotFoundError, RecordError, ModelError) as error:
             logger.warning("sample %s is of no condition: %s", sample_id, error)
             return None
-        row = answer[0].astype(np.float32)
+        row: Row = answer[0].astype(np.float32)
         if row.shape != (self._length,) or not np.isfinite(row).all():
             return None
         self._storage.put(
@@ -104,13 +104,13 @@ class Embeddings:
         try:
             body = json_object(self._storage.get(key), key)
             row: Row = np.array(body["embedding"], dtype=np.float32)
+            fits = body.get("schema") == _SCHEMA and row.shape == (self._length,)
         except ObjectNotFoundError:
             return None
         except (CorruptRecordError, KeyError, TypeError, ValueError) as error:
             logger.warning("%s cannot be read (%r); the picture is looked at again", key, error)
             return None
-        fits = body.get("schema") == _SCHEMA and row.shape == (self._length,)
-        return row if fits and np.isfinite(row).all() else None
+        return row if fits and bool(np.isfinite(row).all()) else None
 
 
 def _key(sample_id: SampleId, version_id: VersionId) -> str:

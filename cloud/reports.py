@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from cloud.condition_rulings import count_proposed
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, Release
@@ -129,6 +130,7 @@ def rounds_overview(
             {"number": r.number, "version": r.version_id, "why": r.why, "share": r.share}
             for r in releases
         ],
+        "conditions_proposed": count_proposed(kb),
     }
 
 

@@ -63,7 +63,13 @@ class FleetMetrics(Collector):
         yield _seconds(reports)
         yield _ages(found["edges"])
         yield _states(found["edges"])
-        yield _round_state(self._overview())
+        overview = self._overview()
+        yield _round_state(overview)
+        yield GaugeMetricFamily(
+            "conditions_proposed",
+            "New conditions that wait for a name.",
+            value=overview.get("conditions_proposed", 0),
+        )
 
 
 def add_fleet(app: FastAPI, fleet: Look, overview: Look, title: str) -> None:
