@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
 from cloud.edges_cli import edges, rollout_app
 from cloud.examples_cli import budget, examples
@@ -41,6 +42,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
 app.add_typer(rollout_app, name="rollout")
+app.add_typer(conditions_app, name="conditions")
 app.command()(preannotate)
 app.command()(push)
 app.command()(edges)

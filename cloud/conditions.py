@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from cloud.condition_clusters import centre_of, groups_of
 from cloud.condition_embeddings import Embeddings
 from cloud.condition_names import Difference, about, differences, provisional_name
-from cloud.condition_rulings import name_condition, name_of
+from cloud.condition_rulings import merge_tasks, name_condition, name_of
 from cloud.picture_features import KeptFeatures
+from cloud.task_likeness import alike
 from lifelong.allocation import Allocation, Allocator, Centre
 from lifelong.conditions_config import ConditionsSection
 from lifelong.knowledge_base import KnowledgeBase
@@ -76,6 +77,7 @@ class Conditions:
         self._now = now
         self._features = KeptFeatures(storage)
         self._seen: _View | None = None
+        self._compared_for: VersionId | None = None
         self._examples: dict[SampleId, HardExample] = {}
         self._said: dict[SampleId, Allocation] = {}
         self._disagreed: set[SampleId] = set()
@@ -89,9 +91,11 @@ class Conditions:
             StorageError: storage cannot be reached.
         """
         self._kb.refresh()
-        if not self._section.by_data or not self.judge(examples, at_once=_AT_ONCE):
+        if not self._section.by_data:
             return []
-        return self._propose()
+        found = self._propose() if self.judge(examples, at_once=_AT_ONCE) else []
+        self._merge_alike()
+        return found
 
     def judge(self, examples: Iterable[HardExample], *, at_once: int | None = None) -> int:
         """Where examples belong that nobody named; answers how many new ones are unseen.
@@ -214,6 +218,29 @@ class Conditions:
 
     def _descriptor(self, sample_id: SampleId, key: str) -> NDArray[np.float32] | None:
         return self._features.of(sample_id, key).descriptor
+
+    def _merge_alike(self) -> None:
+        """By rule, once for each model: what it cannot tell apart is one task from now on."""
+        view = self._view() if self._section.decided_by == RULE else None
+        if view is None or view.embeddings.version_id == self._compared_for:
+            return
+        self._compared_for = view.embeddings.version_id
+        for first, second, one in alike(self._kb, view.embeddings):
+            names = [self._kb.task_names.now(task) for task in (first, second)]
+            if names[0] == names[1]:
+                continue
+            figures = {"energy": one.energy, "p_value": one.p_value}
+            merge_tasks(
+                self._kb,
+                names,
+                names[0],
+                known=view.allocator.tasks,
+                by=RULE,
+                now=self._now,
+                why=str(one),
+                figures=figures,
+            )
+            self._journal.event("conditions.merged", tasks=names, into=names[0], why=str(one))
 
     # -- judging -----------------------------------------------------------------------------
 
