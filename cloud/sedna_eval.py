@@ -5,9 +5,11 @@ keep what is deployed.
 """
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cloud.class_examination import examined, rules_for, with_classes_told
 from cloud.code_version import code_version
 from cloud.held_back import by_todays_names
 from cloud.releases import Releases
@@ -15,13 +17,23 @@ from cloud.training_records import examination_setting
 from cloud.worker_files import read_model, write_output
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError, SednaError
-from lifelong.evaluation import Holdouts, evaluate, holdouts_of_samples, read_holdouts
+from lifelong.evaluation import (
+    Examined,
+    FileHoldout,
+    Holdouts,
+    holdouts_of_samples,
+    read_holdouts,
+)
 from lifelong.gate import decide
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.label_map_history import LabelMapHistory, read_history
+from lifelong.label_readings import LabelReader
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
+from lifelong.read_labels import painted_with, read_as_present
+from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import EvaluationReport, Examination
 from lifelong.records.samples import Sample, Split
 from lifelong.segmenter import OnnxSegmenter
@@ -73,23 +85,28 @@ def examine(
         return known
     releases = Releases(storage, journal, utc_now)
     incumbent = releases.incumbent()
-    holdouts = _holdouts(config, kb, storage)
-    candidate_report = _report(candidate, holdouts)
-    incumbent_report = _report(incumbent, holdouts) if incumbent else None
+    holdouts, reader = _holdouts(config, kb, storage, candidate.manifest.label_map)
+    sat = examined(
+        OnnxSegmenter(candidate),
+        (OnnxSegmenter(incumbent), incumbent.manifest.label_map) if incumbent else None,
+        holdouts,
+        reader,
+    )
     # The gate weighs the conditions that either model was trained for; hold-outs of conditions
     # that nobody has met yet are measured and shown, but decide nothing.
     earlier = kb.tasks_learned_by(incumbent.version_id if incumbent else None)
     known_tasks = kb.tasks_learned_by(candidate.version_id) or list(holdouts)
+    decision = decide(
+        only(sat.compared, known_tasks),
+        only(sat.incumbent, known_tasks) if sat.incumbent else None,
+        rules_for(sat, config.gate),
+        earlier=earlier,
+    )
     examination = Examination(
         round_number=candidate.manifest.round_number,
-        candidate=candidate_report,
-        incumbent=incumbent_report,
-        decision=decide(
-            only(candidate_report, known_tasks),
-            only(incumbent_report, known_tasks) if incumbent_report else None,
-            config.gate,
-            earlier=earlier,
-        ),
+        candidate=sat.candidate,
+        incumbent=sat.incumbent,
+        decision=with_classes_told(decision, sat),
     )
     setting = examination_setting(candidate.version_id, holdouts, code_version())
     kb.add([examination, setting], why=f"round {candidate.manifest.round_number}: examined")
@@ -112,7 +129,9 @@ def evaluate_folder(bundle_path: Path, data: Path) -> dict[str, Any]:
         bundle = read_bundle(bundle_path.read_bytes(), str(bundle_path))
     except OSError as error:
         raise ConfigError(f"{bundle_path}: cannot be read ({error.strerror})") from error
-    (result,) = _report(bundle, read_holdouts(data)).tasks.values()
+    holdouts, reader = _folder_holdouts(data, LabelMapHistory(bundle.manifest.label_map))
+    report = examined(OnnxSegmenter(bundle), None, holdouts, reader).candidate
+    (result,) = report.tasks.values()
     return {
         "miou": result.miou,
         "iou": dict(result.iou),
@@ -121,21 +140,35 @@ def evaluate_folder(bundle_path: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def _report(bundle: ModelBundle, holdouts: Holdouts) -> EvaluationReport:
-    return evaluate(OnnxSegmenter(bundle), holdouts, bundle.manifest.label_map)
+def _folder_holdouts(
+    folder: Path | None, history: LabelMapHistory
+) -> tuple[dict[str, FileHoldout], LabelReader]:
+    """A folder's hold-outs, and who reads masks of all label maps, theirs among them."""
+    if folder is None:
+        return {}, LabelReader(history)
+    found = read_holdouts(folder)
+    painted = painted_with(found, folder)
+    reader = LabelReader(history.with_others(painted.values()))
+    return read_as_present(found, painted, reader), reader
 
 
-def _holdouts(config: Config, kb: KnowledgeBase, storage: Storage) -> Holdouts:
+def _holdouts(
+    config: Config, kb: KnowledgeBase, storage: Storage, label_map: LabelMap
+) -> tuple[Holdouts, LabelReader]:
     """Fixed hold-outs from the folder; samples held back by rounds examine the other tasks.
 
-    Folders keep their names, so what was merged is joined here.
+    Folders keep their names, so what was merged is joined here. Masks are read as labels of the
+    candidate's label map, whichever they were painted with.
     """
-    fixed: Holdouts = read_holdouts(config.holdouts) if config.holdouts else {}
+    fixed, reader = _folder_holdouts(config.holdouts, read_history(storage, label_map))
     written = kb.of(Sample)
     held_back = [s for s in kb.samples.values() if s.split is Split.EVAL]
     own = [s for s in held_back if written[s.sample_id].learning_task not in fixed]
-    found = [*holdouts_of_samples(own, storage).items(), *fixed.items()]
-    return by_todays_names(found, kb.task_names)
+    found: list[tuple[str, Iterable[Examined]]] = [
+        *holdouts_of_samples(own, storage, reader.read).items(),
+        *fixed.items(),
+    ]
+    return by_todays_names(found, kb.task_names), reader
 
 
 def _one_bundle(environment: WorkerEnvironment) -> ModelBundle:

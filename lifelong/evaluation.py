@@ -1,6 +1,6 @@
 """A segmenter and hold-outs in, an `EvaluationReport` out; one picture at a time, without torch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.errors import ConfigError, ModelOutputError, RecordError
+from lifelong.label_readings import LabelCodes
 from lifelong.labelled_folders import labelled_pairs
 from lifelong.links.storage import Storage
 from lifelong.picture_counts import packed_counts
@@ -25,6 +26,9 @@ from lifelong.segmentation_metrics import (
 )
 
 Examined = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (H, W, 3) RGB and (H, W) class ids
+
+# (mask, digest of the label map it was painted with, where) -> mask of label codes.
+ReadMask = Callable[[NDArray[np.uint8], str, str], NDArray[np.uint8]]
 
 # By learning task: pictures with their labels, which may be walked through more than once, since
 # candidate and incumbent sit the same examination.
@@ -43,13 +47,15 @@ class FileHoldout:
     """Pictures and labels in files, decoded when they are needed."""
 
     paths: tuple[tuple[Path, Path], ...]  # image, mask of class ids
+    label_map_digest: str = ""
+    read: ReadMask | None = None  # None: the masks are of the label map that is examined
 
     def __iter__(self) -> Iterator[Examined]:
         for image, mask in self.paths:
-            yield (
-                image_from_bytes(image.read_bytes(), str(image)),
-                mask_from_png(mask.read_bytes(), str(mask)),
-            )
+            truth = mask_from_png(mask.read_bytes(), str(mask))
+            if self.read is not None:
+                truth = self.read(truth, self.label_map_digest, str(mask))
+            yield image_from_bytes(image.read_bytes(), str(image)), truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +64,32 @@ class StoredHoldout:
 
     samples: tuple[Sample, ...]
     storage: Storage
+    read: ReadMask | None = None  # None: the masks are of the label map that is examined
 
     def __iter__(self) -> Iterator[Examined]:
         for sample in self.samples:
             image = self.storage.get(sample.image_key, sha256=sample.image_sha256)
             mask = self.storage.get(sample.mask_key, sha256=sample.mask_sha256)
-            yield image_from_bytes(image, sample.image_key), mask_from_png(mask, sample.mask_key)
+            truth = mask_from_png(mask, sample.mask_key)
+            if self.read is not None:
+                truth = self.read(truth, sample.label_map_digest, sample.mask_key)
+            yield image_from_bytes(image, sample.image_key), truth
 
 
-def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> EvaluationReport:
+def evaluate(
+    segmenter: Segmenter,
+    holdouts: Holdouts,
+    label_map: LabelMap,
+    *,
+    codes: LabelCodes | None = None,
+) -> EvaluationReport:
     """Let a model sit the examination of every learning task.
 
     mIoU is taken over a whole hold-out, not as a mean of pictures, and over the classes present
     in its labels.
+
+    Args:
+        codes: what the values of the hold-outs' masks stand for; None: class ids alone.
 
     Raises:
         RecordError: no hold-out, one without pictures or without a labelled pixel.
@@ -82,10 +101,13 @@ def evaluate(segmenter: Segmenter, holdouts: Holdouts, label_map: LabelMap) -> E
     for task, pictures in holdouts.items():
         matrices: list[NDArray[np.int64]] = []
         for image, truth in pictures:
-            label_map.check(truth, f"hold-out {task!r}, picture {len(matrices) + 1}")
             prediction = segmenter.segment(image)
             _check_answer(prediction, label_map, len(matrices) + 1)
-            matrices.append(confusion_matrix(truth, prediction.mask, len(label_map)))
+            answer = prediction.mask
+            if codes is not None:
+                answer, truth = codes.right(truth, answer), codes.sure[truth]
+            label_map.check(truth, f"hold-out {task!r}, picture {len(matrices) + 1}")
+            matrices.append(confusion_matrix(truth, answer, len(label_map)))
             versions.add(prediction.version_id)
         if not any(matrix.any() for matrix in matrices):
             raise RecordError(
@@ -131,12 +153,14 @@ def read_holdouts(folder: Path) -> dict[str, FileHoldout]:
     return {task.name: FileHoldout(labelled_pairs(task / "eval")) for task in tasks}
 
 
-def holdouts_of_samples(samples: Sequence[Sample], storage: Storage) -> dict[str, StoredHoldout]:
+def holdouts_of_samples(
+    samples: Sequence[Sample], storage: Storage, read: ReadMask | None = None
+) -> dict[str, StoredHoldout]:
     """Samples that examine, grouped by learning task in the order they appear."""
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.learning_task, []).append(sample)
-    return {task: StoredHoldout(tuple(group), storage) for task, group in groups.items()}
+    return {task: StoredHoldout(tuple(group), storage, read) for task, group in groups.items()}
 
 
 def _result(matrices: NDArray[np.int64], label_map: LabelMap) -> TaskResult:

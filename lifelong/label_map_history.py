@@ -6,7 +6,7 @@ whoever reads an older one asks here for the way from its label map to the prese
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lifelong.errors import (
     CorruptRecordError,
@@ -43,6 +43,10 @@ class LabelMapHistory:
         self.first = first  # of records from before a mask said how it was painted
         maps = (first, *(change.after for change in self.changes), current, *others)
         self._maps = {label_map.digest: label_map for label_map in maps}
+
+    def with_others(self, others: Iterable[LabelMap]) -> "LabelMapHistory":
+        """The same history, and label maps that masks outside of storage were painted with."""
+        return LabelMapHistory(self.current, self.changes, others=tuple(others))
 
     @property
     def newest(self) -> LabelMap:
