@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.conditions_config import ConditionsSection
-from lifelong.config_types import Count, Positive, Seconds, Section, Share
+from lifelong.config_types import Positive, Seconds, Section
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
@@ -20,6 +20,7 @@ from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
+from lifelong.training_config import TrainingSection as TrainingSection
 
 
 class RoundsSection(Section):
@@ -30,38 +31,6 @@ class RoundsSection(Section):
     proceed_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the tasks, finished or skipped
     step_seconds: Seconds = 1.0  # pause between two looks
     lease_seconds: Annotated[float, Field(ge=2)] = 30.0
-
-
-class TrainingSection(Section):
-    """How a candidate is trained."""
-
-    network: str = "fast_cnn"
-    strategy: Literal["replay+distillation", "replay", "distillation", "ewc", "naive", "joint"] = (
-        "replay+distillation"
-    )
-    height: Positive = 160  # network input, pixels
-    width: Positive = 240
-    steps: Positive = 200  # of a round
-    batch_size: Positive = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4  # the highest; it rises, then falls to 0
-    # A first model starts from nothing: so many times the steps, and of the learning rate.
-    first_steps_factor: Positive = 6
-    first_rate_factor: Annotated[float, Field(gt=0)] = 7.0
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    replay_share: Share = 0.625  # of each batch: 5 of 8
-    replay_mib: Positive = 256  # budget of the replay memory, encoded images and masks
-    replay_choice: Literal["reservoir", "class_balanced", "herding"] = "class_balanced"
-    distillation_weight: Annotated[float, Field(ge=0)] = 8.0
-    distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
-    ewc_weight: Annotated[float, Field(ge=0)] = 50.0
-    checkpoint_every: Positive = 100  # steps
-    # What the bundle computes with; int8 and fp16 ship only when they lose at most so much mIoU
-    # beside fp32 on pictures with known masks, else the bundle stays fp32 and says so.
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    max_precision_loss: Share = 0.01
-    device: str = "auto"
-    threads: Count = 0  # of torch on the CPU; 0: all cores but one
-    seed: int = 0
 
 
 class JobSection(Section):

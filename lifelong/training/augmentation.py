@@ -1,18 +1,22 @@
-"""Paired picture/mask transforms for a whole batch: flip, zoom and shift, light and colour.
+"""Paired picture/mask transforms: torchvision's, with every random number from our own source.
 
-One `grid_sample` bends all pictures of a batch at once; torchvision's v2 transforms take one
-picture at a time and draw from torch's global random numbers, which a resumed run cannot replay.
+torchvision's transform classes draw from torch's global random numbers, which a resumed run
+cannot replay; its functions take values, and those of a batch are drawn from (seed, step).
 """
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torchvision.transforms.v2.functional as transforms
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.label_map import IGNORE_INDEX
 
-_GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue in brightness (ITU-R BT.601)
+_ZOOM = (0.7, 1.8)  # how much larger things become
+_STRETCH = (0.9, 1.1)  # height beside width
+_SATURATION, _CONTRAST, _BRIGHTNESS = (0.7, 1.3), (0.75, 1.25), (0.75, 1.25)
+_LEAST_PX = 8
 
 
 def normalised(pictures: Tensor, how: Preprocessing) -> Tensor:
@@ -35,42 +39,48 @@ def augmented(
     Returns:
         (N, 3, h, w) float32 normalised; (N, h, w) int64, 255 where nothing was photographed.
     """
-    coloured = _recoloured(pictures.float() / 255.0, rng)
-    mean = torch.tensor(how.mean, device=pictures.device).view(1, 3, 1, 1)
-    std = torch.tensor(how.std, device=pictures.device).view(1, 3, 1, 1)
-    return _bent((coloured - mean) / std, masks, rng)
+    grey = [round(255.0 * value) for value in how.mean]
+    pairs = [
+        _windowed(_relit(picture, rng), mask[None], grey, rng)
+        for picture, mask in zip(pictures, masks, strict=True)
+    ]
+    images = normalised(torch.stack([picture for picture, _ in pairs]), how)
+    return images, torch.cat([mask for _, mask in pairs]).long()
 
 
-def _recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Saturation, contrast and brightness, each by a factor of its own for every picture."""
-
-    def factor(low: float, high: float) -> Tensor:
-        drawn = rng.uniform(low, high, size=(len(pictures), 1, 1, 1)).astype(np.float32)
-        return torch.from_numpy(drawn).to(pictures.device)
-
-    weights = torch.tensor(_GREY, device=pictures.device).view(1, 3, 1, 1)
-    grey = (pictures * weights).sum(1, keepdim=True)
-    pictures = grey + factor(0.7, 1.3) * (pictures - grey)
-    middle = pictures.mean((1, 2, 3), keepdim=True)
-    pictures = middle + factor(0.75, 1.25) * (pictures - middle)
-    return (pictures * factor(0.75, 1.25)).clamp(0.0, 1.0)
+def _relit(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """(3, h, w) in other light and colours."""
+    picture = transforms.adjust_saturation(picture, rng.uniform(*_SATURATION))
+    picture = transforms.adjust_contrast(picture, rng.uniform(*_CONTRAST))
+    relit: Tensor = transforms.adjust_brightness(picture, rng.uniform(*_BRIGHTNESS))
+    return relit
 
 
-def _bent(pictures: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror left to right, zoom between 0.8 and 1.6, shift within what the zoom allows."""
-    count = len(pictures)
-    mirrored = np.where(rng.random(count) < 0.5, -1.0, 1.0)
-    window = 1.0 / rng.uniform(0.8, 1.6, size=count)  # share of the picture that is looked at
-    shift = rng.uniform(-1.0, 1.0, size=(count, 2)) * np.abs(1.0 - window)[:, None]
-    maps = np.zeros((count, 2, 3), dtype=np.float32)
-    maps[:, 0, 0], maps[:, 0, 2] = mirrored * window, shift[:, 0]
-    maps[:, 1, 1], maps[:, 1, 2] = window, shift[:, 1]
-    grid = F.affine_grid(
-        torch.from_numpy(maps).to(pictures.device), list(pictures.shape), align_corners=False
+def _windowed(
+    picture: Tensor, mask: Tensor, grey: list[int], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A window of (3, h, w) and (1, h, w) at the old size, perhaps mirrored.
+
+    A window larger than the picture shows `grey` and 255 around it.
+    """
+    size = int(picture.shape[1]), int(picture.shape[2])
+    zoom, stretch = rng.uniform(*_ZOOM), rng.uniform(*_STRETCH)
+    window = [
+        max(_LEAST_PX, round(size[0] / zoom / stretch)),
+        max(_LEAST_PX, round(size[1] / zoom)),
+    ]
+    missing = [max(0, asked - there) for asked, there in zip(window, size, strict=True)]
+    if any(missing):
+        around = [missing[1], missing[0]]  # left and right, top and bottom
+        picture = transforms.pad(picture, around, fill=grey)
+        mask = transforms.pad(mask, around, fill=IGNORE_INDEX)
+    spare = [size[axis] + 2 * missing[axis] - window[axis] for axis in (0, 1)]
+    # What is missing was added on both sides: any place holds the whole picture.
+    top, left = (int(rng.integers(0, places + 1)) for places in spare)
+    picture = transforms.resized_crop(picture, top, left, *window, list(size), antialias=True)
+    mask = transforms.resized_crop(
+        mask, top, left, *window, list(size), interpolation=InterpolationMode.NEAREST_EXACT
     )
-    bent = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
-    # Outside the picture grid_sample answers 0, so ids are shifted by one and 0 means "ignore".
-    ids = F.grid_sample(
-        masks[:, None].float() + 1.0, grid, mode="nearest", align_corners=False
-    ).long()[:, 0]
-    return bent, torch.where(ids == 0, IGNORE_INDEX, ids - 1)
+    if rng.random() < 0.5:
+        return transforms.horizontal_flip(picture), transforms.horizontal_flip(mask)
+    return picture, mask

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from lifelong.errors import TrainingError
+from lifelong.label_readings import LabelReader
 from lifelong.links.storage import Storage
 from lifelong.preprocessing import Preprocessing, network_target
-from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import Sample
 
@@ -25,8 +25,9 @@ class Pictures:
     """Pictures and masks at the network's input size; 150 kB each at 160x240."""
 
     images: Tensor  # (N, 3, h, w), uint8, RGB
-    masks: Tensor  # (N, h, w), uint8, class ids and 255
+    masks: Tensor  # (N, h, w), uint8, label codes: class ids, 255, and codes of several classes
     learning_tasks: tuple[str, ...]  # N names
+    weights: Tensor | None = None  # (N,), float32: how much each counts; None: all alike
 
     def __len__(self) -> int:
         return len(self.learning_tasks)
@@ -36,6 +37,8 @@ class Pictures:
         state = hashlib.sha256("\0".join(self.learning_tasks).encode())
         state.update(self.images.numpy().tobytes())
         state.update(self.masks.numpy().tobytes())
+        if self.weights is not None:
+            state.update(self.weights.numpy().tobytes())
         return state.hexdigest()
 
     def take(self, indices: Sequence[int]) -> "Pictures":
@@ -45,7 +48,12 @@ class Pictures:
             images=self.images[chosen],
             masks=self.masks[chosen],
             learning_tasks=tuple(self.learning_tasks[index] for index in indices),
+            weights=None if self.weights is None else self.weights[chosen],
         )
+
+    def weighed(self) -> Tensor:
+        """(N,) float32: how much each picture counts."""
+        return torch.ones(len(self)) if self.weights is None else self.weights
 
 
 def pictures_from_pairs(
@@ -70,15 +78,15 @@ def pictures_from_pairs(
 
 
 def pictures_from_samples(
-    samples: Sequence[Sample], storage: Storage, label_map: LabelMap, how: Preprocessing
+    samples: Sequence[Sample], storage: Storage, reader: LabelReader, how: Preprocessing
 ) -> Pictures:
-    """Read, verify, decode and scale samples.
+    """Read, verify, decode and scale samples; their masks hold `reader`'s label codes.
 
     Raises:
         ChecksumError, ObjectNotFoundError: an object is damaged or gone.
         ImageError, LabelMapError: bytes that are not an image, ids that are not classes.
     """
-    pictures = pictures_from_pairs((_pair(sample, storage, label_map) for sample in samples), how)
+    pictures = pictures_from_pairs((_pair(sample, storage, reader) for sample in samples), how)
     return Pictures(
         images=pictures.images,
         masks=pictures.masks,
@@ -101,6 +109,9 @@ def joined(first: Pictures, second: Pictures) -> Pictures:
         images=torch.cat([first.images, second.images]),
         masks=torch.cat([first.masks, second.masks]),
         learning_tasks=first.learning_tasks + second.learning_tasks,
+        weights=None
+        if first.weights is None and second.weights is None
+        else torch.cat([first.weighed(), second.weighed()]),
     )
 
 
@@ -117,12 +128,12 @@ def draw(pictures: Pictures, count: int, rng: np.random.Generator) -> NDArray[np
     return np.array([group[int(rng.integers(len(group)))] for group in chosen], dtype=np.int64)
 
 
-def _pair(sample: Sample, storage: Storage, label_map: LabelMap) -> Pair:
+def _pair(sample: Sample, storage: Storage, reader: LabelReader) -> Pair:
     image = image_from_bytes(
         storage.get(sample.image_key, sha256=sample.image_sha256), sample.image_key
     )
     mask = mask_from_png(storage.get(sample.mask_key, sha256=sample.mask_sha256), sample.mask_key)
-    label_map.check(mask, sample.mask_key)
+    mask = reader.read(mask, sample.label_map_digest, sample.mask_key)
     if image.shape[:2] != mask.shape:
         raise TrainingError(
             f"sample {sample.sample_id}: image {image.shape[:2]} and mask {mask.shape} differ in "

@@ -1,4 +1,4 @@
-"""On what and how evenly a run computes: device, threads, repeatable results."""
+"""On what, how finely and how repeatably a run computes: device, number type, threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,19 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def computes_in_bf16(compute: str, device: torch.device) -> bool:
+    """Are layers computed in bfloat16? Weights, losses and steps stay float32 all the same.
+
+    Args:
+        compute: `fp32`, `bf16`, or `auto`: where the device has units for it.
+    """
+    if compute != "auto":
+        return compute == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 @contextmanager

@@ -21,17 +21,26 @@ class Lesson:
     new: Pictures
     memory: Pictures
     incumbent: Weights | None  # None: from scratch
+    # Held back from both, to see when a run may end early; None: nothing is.
+    validation: Pictures | None = None
+    # A first model takes more steps at a higher rate, also one that begins with given weights.
+    first: bool | None = None  # None: when there is no incumbent
+
+    @property
+    def is_first(self) -> bool:
+        """Is there no model yet whose knowledge is to be kept?"""
+        return self.incumbent is None if self.first is None else self.first
 
     @property
     def steps(self) -> int:
         """How many steps the run takes; a first model needs more."""
-        factor = self.section.first_steps_factor if self.incumbent is None else 1
+        factor = self.section.first_steps_factor if self.is_first else 1
         return self.section.steps * factor
 
     @property
     def learning_rate(self) -> float:
         """The highest learning rate of the run; a first model bears more."""
-        factor = self.section.first_rate_factor if self.incumbent is None else 1.0
+        factor = self.section.first_rate_factor if self.is_first else 1.0
         return self.section.learning_rate * factor
 
     @property
@@ -43,7 +52,11 @@ class Lesson:
         """64 hex digits of the whole lesson."""
         how = self.section.model_dump_json(exclude={"checkpoint_every"})
         start = weights_sha256(self.incumbent) if self.incumbent is not None else ""
-        parts = (how, str(self.classes), self.new.digest(), self.memory.digest(), start)
+        aside = self.validation.digest() if self.validation is not None else ""
+        parts = (
+            *(how, str(self.classes), str(self.is_first)),
+            *(self.new.digest(), self.memory.digest(), aside, start),
+        )
         return sha256_hex("\n".join(parts).encode())
 
 

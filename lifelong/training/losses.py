@@ -6,6 +6,9 @@ from torch import Tensor
 
 from lifelong.records.label_map import IGNORE_INDEX
 
+# The loss looks at every second pixel: a quarter of the time, and the logits are coarser anyway.
+LOSS_STRIDE = 2
+
 
 def enlarged_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, C, h, w) bilinearly enlarged to (N, C, *size), pixel centres aligned."""
@@ -14,13 +17,22 @@ def enlarged_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    picture_weights: Tensor | None = None,
+) -> Tensor:
     """Mean of -ln p(target) over the pixels that are not ignored; 0 when all are.
+
+    With weights, each pixel counts w_class · w_picture in the mean.
 
     Args:
         logits: (N, C, h, w), float32.
         target: (N, h, w), int64, class ids and 255.
-        class_weights: (C,), float32; None counts every pixel alike.
+        class_weights: (C,), float32; None counts every class alike.
+        picture_weights: (N,), float32; None counts every picture alike.
 
     >>> two_classes = torch.zeros(1, 2, 1, 2)
     >>> round(float(cross_entropy(two_classes, torch.tensor([[[1, 255]]]))), 4)  # ln 2
@@ -28,7 +40,16 @@ def cross_entropy(logits: Tensor, target: Tensor, *, class_weights: Tensor | Non
     """
     if not bool((target != IGNORE_INDEX).any()):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE_INDEX)
+    if picture_weights is None:
+        return F.cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE_INDEX)
+    each = F.cross_entropy(
+        logits, target, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="none"
+    )
+    counted = target != IGNORE_INDEX
+    share = counted * picture_weights[:, None, None]
+    if class_weights is not None:
+        share = share * class_weights[torch.where(counted, target, 0)]
+    return (each * picture_weights[:, None, None]).sum() / share.sum().clamp(min=1e-12)
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:

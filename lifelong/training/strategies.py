@@ -1,27 +1,37 @@
-"""The ways to learn something new without losing the old, by name."""
+"""The ways to learn something new without losing the old, by name.
 
+A strategy is what a step learns from (`batches.py`), what is added to its loss (`penalties.py`)
+and which parameters may change; the loop (`trainer.py`) is the same for all.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import nn
+
 from lifelong.errors import ConfigError
+from lifelong.training.batches import Batches, fresh, pooled, replayed
+from lifelong.training.penalties import MakePenalty, keeping_answers, keeping_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """What a strategy does beside learning from the new pictures."""
+    """How a lesson is learned."""
 
-    replays: bool = False  # mixes the memory into every batch, by `replay_share`
-    pools: bool = False  # draws new and old pictures from one pool, every learning task alike
-    distils: bool = False  # keeps the incumbent's answers (distillation.py)
-    anchors: bool = False  # keeps the incumbent's weights where they matter (ewc.py)
+    batches: Batches = fresh
+    penalties: tuple[MakePenalty, ...] = ()
+    # The parameters' names of a network that may change when there is an incumbent; None: all.
+    trains: Callable[[nn.Module], frozenset[str]] | None = None
+    own_normalisation: bool = False  # batch norm follows the new pictures' statistics
 
 
 STRATEGIES = {
     "naive": Strategy(),  # the lower bound: only the new pictures
-    "replay": Strategy(replays=True),
-    "distillation": Strategy(distils=True),
-    "ewc": Strategy(anchors=True),
-    "replay+distillation": Strategy(replays=True, distils=True),
-    "joint": Strategy(pools=True),  # the upper bound, when the memory holds all old pictures
+    "replay": Strategy(batches=replayed),
+    "distillation": Strategy(penalties=(keeping_answers,)),
+    "ewc": Strategy(penalties=(keeping_weights,)),
+    "replay+distillation": Strategy(batches=replayed, penalties=(keeping_answers,)),
+    "joint": Strategy(batches=pooled),  # the upper bound, when the memory holds all old pictures
 }
 
 

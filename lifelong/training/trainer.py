@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lifelong.errors import DivergedError, TrainingError
 from lifelong.training.augmentation import augmented, normalised
+from lifelong.training.batches import Drawn
 from lifelong.training.checkpoints import (
     Weights,
     load_weights,
@@ -21,20 +22,21 @@ from lifelong.training.checkpoints import (
     weights_of,
     write_checkpoint,
 )
-from lifelong.training.datasets import Pictures, draw, joined
-from lifelong.training.devices import device_named, reproducible
-from lifelong.training.distillation import distillation_loss
-from lifelong.training.ewc import ewc_penalty, fisher_information
+from lifelong.training.datasets import joined
+from lifelong.training.devices import computes_in_bf16, device_named, reproducible
 from lifelong.training.lesson import Lesson, learning_rate_at
-from lifelong.training.losses import cross_entropy, enlarged_logits
-from lifelong.training.networks import build_network
+from lifelong.training.losses import (
+    LOSS_STRIDE,
+    balanced_class_weights,
+    cross_entropy,
+    dice,
+    enlarged_logits,
+)
+from lifelong.training.networks import Network, build_network
+from lifelong.training.penalties import Answers, Penalty, Step
 from lifelong.training.strategies import strategy_named
 
 Progress = Callable[[int, int, float], None]  # steps done, steps in all, loss
-
-# The loss looks at every second pixel: a quarter of the time, and the logits are coarser anyway.
-_LOSS_STRIDE = 2
-_FISHER_PICTURES = 64
 
 
 def train(
@@ -61,45 +63,54 @@ class _Run:
 
     def __init__(self, lesson: Lesson, device: torch.device) -> None:
         self.lesson, self.section, self.device = lesson, lesson.section, device
-        self.strategy = strategy_named(lesson.section.strategy)
+        self.in_bf16 = computes_in_bf16(lesson.section.compute, device)
+        strategy = strategy_named(lesson.section.strategy)
         self.student = self._network()
         self.step = 0
-        self.teacher: nn.Module | None = None
-        self.anchor: Weights = {}
-        self.fisher: Weights = {}
+        self.best = _Best()
         if lesson.incumbent is not None:
             load_weights(self.student, lesson.incumbent, "the incumbent")
-            if self.strategy.distils:
-                self.teacher = self._network()
-                load_weights(self.teacher, lesson.incumbent, "the teacher")
-                self.teacher.eval()
-            if self.strategy.anchors and len(lesson.memory):
-                self.anchor = {n: p.detach().clone() for n, p in self.student.named_parameters()}
-                self.fisher = self._fisher()
+        self.own_normalisation = strategy.own_normalisation
+        if strategy.trains is not None and not lesson.is_first:
+            _freeze(self.student, strategy.trains(self.student))
+        self.draw: Callable[[np.random.Generator], Drawn] = strategy.batches(lesson)
+        made = [make(lesson, self.student, self._frozen) for make in strategy.penalties]
+        self.penalties: list[Penalty] = [penalty for penalty in made if penalty is not None]
+        self.class_weights = self._class_weights()
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(),
+            [p for p in self.student.parameters() if p.requires_grad],
             lr=self.lesson.learning_rate,
             weight_decay=self.section.weight_decay,
             fused=True,
         )
 
     def finish(self, checkpoint: Path | None, on_progress: Progress | None) -> Weights:
-        """Take the remaining steps."""
+        """Take the remaining steps, or as many as still help."""
         self._into_training()
         steps = self.lesson.steps
-        while self.step < steps:
+        while self.step < steps and not self._is_enough():
             loss = self._learn_from(*self._batch())
             self.step += 1
             due = self.step % self.section.checkpoint_every == 0 or self.step == steps
+            if due and self._watches:
+                self.best.look(self._validation_loss(), self.student)
             if checkpoint is not None and due:
                 self._save(checkpoint)
             if on_progress is not None:
                 on_progress(self.step, steps, loss)
-        return weights_of(self.student)
+        return self.best.weights or weights_of(self.student)
+
+    @property
+    def _watches(self) -> bool:
+        validation = self.lesson.validation
+        return self.section.patience > 0 and validation is not None and len(validation) > 0
+
+    def _is_enough(self) -> bool:
+        return self._watches and self.best.looks_since >= self.section.patience
 
     def _into_training(self) -> None:
         self.student.train()
-        if self.lesson.incumbent is None:
+        if self.lesson.is_first or self.own_normalisation:
             return
         # Batch norm keeps the incumbent's statistics: those of a batch that is half new pictures
         # would shift every layer's input for the old ones, which is forgetting without learning.
@@ -107,54 +118,45 @@ class _Run:
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    def _network(self) -> nn.Module:
+    def _network(self) -> Network:
         network = build_network(self.section.network, self.lesson.classes, seed=self.section.seed)
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _batch(self) -> tuple[Tensor, Tensor, int]:
-        """Pictures, targets, and how many of them, at the end, are replayed."""
-        rng = np.random.default_rng([self.section.seed, self.step])
-        drawn, old = self._drawn(rng)
-        how = self.lesson.preprocessing
-        pictures, target = augmented(
-            drawn.images.to(self.device), drawn.masks.to(self.device), how, rng
-        )
-        thin = target[:, ::_LOSS_STRIDE, ::_LOSS_STRIDE]
-        return pictures.contiguous(memory_format=torch.channels_last), thin, old
+    def _frozen(self, weights: Weights) -> Answers:
+        """A network that only answers, computed as the student is."""
+        network = self._network()
+        load_weights(network, weights, "the teacher")
+        network.eval()
 
-    def _drawn(self, rng: np.random.Generator) -> tuple[Pictures, int]:
-        new, memory, size = self.lesson.new, self.lesson.memory, self.section.batch_size
-        if not len(new) or (self.strategy.pools and len(memory)):
-            pool = joined(new, memory)
-            return pool.take(draw(pool, size, rng).tolist()), 0
-        old = round(size * self.section.replay_share) if self.strategy.replays else 0
-        # A batch without anything new would teach nothing.
-        old = min(old, size - 1) if len(memory) else 0
-        fresh = new.take(draw(new, size - old, rng).tolist())
-        if not old:
-            return fresh, 0
-        return joined(fresh, memory.take(draw(memory, old, rng).tolist())), old
-
-    def _learn_from(self, pictures: Tensor, target: Tensor, old: int) -> float:
-        logits = self.student(pictures)
-        size = (int(target.shape[1]), int(target.shape[2]))
-        loss = cross_entropy(enlarged_logits(logits, size), target)
-        if self.teacher is not None and self.section.distillation_weight > 0:
-            # Where something is replayed, the teacher is asked about that alone: there it is at
-            # home, and on the new pictures its doubts would only slow the student down.
-            asked = slice(len(pictures) - old if old else 0, None)
+        def answers(pictures: Tensor) -> Tensor:
             with torch.no_grad():
-                answers = self.teacher(pictures[asked])
-            loss = loss + self.section.distillation_weight * distillation_loss(
-                logits[asked],
-                answers,
-                target[asked],
-                temperature=self.section.distillation_temperature,
-            )
-        if self.fisher:
-            loss = loss + self.section.ewc_weight * ewc_penalty(
-                self.student, self.anchor, self.fisher
-            )
+                return self._computed(network, pictures)
+
+        return answers
+
+    def _class_weights(self) -> Tensor | None:
+        if self.section.class_weights == "none":
+            return None
+        masks = joined(self.lesson.new, self.lesson.memory).masks
+        return balanced_class_weights(masks, self.lesson.classes).to(self.device)
+
+    def _batch(self) -> tuple[Tensor, Tensor, Drawn]:
+        """Pictures, targets, and what was drawn for them."""
+        rng = np.random.default_rng([self.section.seed, self.step])
+        drawn = self.draw(rng)
+        images, masks = drawn.pictures.images, drawn.pictures.masks
+        pictures, target = augmented(
+            images.to(self.device), masks.to(self.device), self.lesson.preprocessing, rng
+        )
+        thin = target[:, ::LOSS_STRIDE, ::LOSS_STRIDE]
+        return pictures.contiguous(memory_format=torch.channels_last), thin, drawn
+
+    def _learn_from(self, pictures: Tensor, target: Tensor, drawn: Drawn) -> float:
+        logits = self._computed(self.student, pictures)
+        loss = self._loss(logits, target, drawn.pictures.weights)
+        step = Step(pictures, target, logits, drawn.old)
+        for penalty in self.penalties:
+            loss = loss + penalty(step)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(
@@ -169,26 +171,54 @@ class _Run:
         self.optimizer.step()
         return value
 
-    def _fisher(self) -> Weights:
-        memory = self.lesson.memory
-        rng = np.random.default_rng([self.section.seed, 0xF15])
-        chosen = memory.take(draw(memory, min(_FISHER_PICTURES, len(memory)), rng).tolist())
-        pictures = normalised(chosen.images.to(self.device), self.lesson.preprocessing)
-        masks = chosen.masks.to(self.device).long()[:, ::_LOSS_STRIDE, ::_LOSS_STRIDE]
-        batches = [(pictures[i : i + 1], masks[i : i + 1]) for i in range(len(chosen))]
+    def _computed(self, network: nn.Module, pictures: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.in_bf16):
+            logits: Tensor = network(pictures)
+        return logits.float()
 
-        def loss_of(network: nn.Module, picture: Tensor, mask: Tensor) -> Tensor:
-            size = (int(mask.shape[1]), int(mask.shape[2]))
-            return cross_entropy(enlarged_logits(network(picture), size), mask)
+    def _loss(self, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        grown = enlarged_logits(logits, (int(target.shape[1]), int(target.shape[2])))
+        loss = cross_entropy(
+            grown,
+            target,
+            class_weights=self.class_weights,
+            picture_weights=None if weights is None else weights.to(self.device),
+        )
+        if self.section.dice_weight > 0:
+            loss = loss + self.section.dice_weight * dice(grown, target)
+        return loss
 
-        return fisher_information(self.student, batches, loss_of)
+    def _validation_loss(self) -> float:
+        """The loss on pictures held back, one at a time, in the mode that answers on the edge."""
+        validation = self.lesson.validation
+        assert validation is not None
+        modes = {module: module.training for module in self.student.modules()}
+        self.student.eval()
+        losses = []
+        with torch.no_grad():
+            for index in range(len(validation)):
+                one = validation.take([index])
+                pictures = normalised(one.images.to(self.device), self.lesson.preprocessing)
+                target = one.masks.to(self.device).long()[:, ::LOSS_STRIDE, ::LOSS_STRIDE]
+                logits = self._computed(self.student, pictures)
+                losses.append(float(self._loss(logits, target)))
+        for module, was_training in modes.items():
+            module.training = was_training
+        return sum(losses) / len(losses)
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{name}": value for name, value in weights_of(self.student).items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.weights.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             for name, value in state.items():
                 tensors[f"optimizer.{index}.{name}"] = value.detach().cpu()
-        write_checkpoint(path, tensors, {"lesson": self.lesson.digest(), "step": self.step})
+        about = {
+            "lesson": self.lesson.digest(),
+            "step": self.step,
+            "best_loss": self.best.loss if self.best.weights else None,
+            "looks_since": self.best.looks_since,
+        }
+        write_checkpoint(path, tensors, about)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of this same lesson; any other one is passed over."""
@@ -196,16 +226,46 @@ class _Run:
         if found is None or found[1].get("lesson") != self.lesson.digest():
             return
         tensors, about = found
-        own = {n.removeprefix("network."): t for n, t in tensors.items() if n[:8] == "network."}
-        load_weights(self.student, own, str(path))
+        load_weights(self.student, _part(tensors, "network."), str(path))
+        if about["best_loss"] is not None:
+            self.best.weights = _part(tensors, "best.")
+            self.best.loss = float(str(about["best_loss"]))
+            self.best.looks_since = int(str(about["looks_since"]))
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = list(self.student.parameters())
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                # The fused optimizer walks through memory: moments must lie as their weights do.
-                like = parameters[int(index)] if value.ndim else value
-                state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value)
+        parameters = [p for p in self.student.parameters() if p.requires_grad]
+        for key, value in _part(tensors, "optimizer.").items():
+            index, name = key.split(".")
+            # The fused optimizer walks through memory: moments must lie as their weights do.
+            like = parameters[int(index)] if value.ndim else value
+            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.step = int(str(about["step"]))
+
+
+class _Best:
+    """The weights with the least loss on held-back pictures so far."""
+
+    def __init__(self) -> None:
+        self.loss = math.inf
+        self.weights: Weights = {}
+        self.looks_since = 0
+
+    def look(self, loss: float, student: nn.Module) -> None:
+        """Keep the student when it is better than every one before."""
+        self.looks_since += 1
+        if loss < self.loss:
+            self.loss, self.weights, self.looks_since = loss, weights_of(student), 0
+
+
+def _part(tensors: Weights, prefix: str) -> Weights:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _freeze(student: nn.Module, trained: frozenset[str]) -> None:
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(name in trained)

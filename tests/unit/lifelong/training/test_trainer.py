@@ -110,8 +110,8 @@ def test_LLL_03_replay_forgets_less_than_naive_and_learns_as_much():  # noqa: N8
     light, dark = scenes(24, LIGHT), scenes(24, DARK, first=100)
     held_light, held_dark = scenes(12, LIGHT, first=900), scenes(12, DARK, first=950)
     settings = {
-        "steps": 80,
-        "learning_rate": 5e-3,
+        "steps": 160,
+        "learning_rate": 3e-3,
         "batch_size": 8,
         "distillation_weight": 1.0,
     }

@@ -1,0 +1,88 @@
+"""What is added to the loss so that the old is kept: small objects beside the plain loop.
+
+A penalty is made once for a run, from the lesson and the student as it begins; there may be
+nothing to keep, then there is none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from lifelong.training.augmentation import normalised
+from lifelong.training.checkpoints import Weights
+from lifelong.training.datasets import draw
+from lifelong.training.distillation import distillation_loss
+from lifelong.training.ewc import ewc_penalty, fisher_information
+from lifelong.training.lesson import Lesson
+from lifelong.training.losses import LOSS_STRIDE, cross_entropy, enlarged_logits
+
+_FISHER_PICTURES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One look of the student at a batch."""
+
+    pictures: Tensor  # (N, 3, h, w), float32, normalised
+    target: Tensor  # (N, H, W), int64, class ids and 255
+    logits: Tensor  # (N, C, h', w'), float32
+    old: int  # how many pictures, at the end, are replayed
+
+
+Penalty = Callable[[Step], Tensor]
+Answers = Callable[[Tensor], Tensor]  # (N, 3, h, w) normalised -> logits, without gradients
+# (lesson, student, what answers as given weights do) -> penalty, or None: there is nothing to keep
+MakePenalty = Callable[[Lesson, nn.Module, Callable[[Weights], Answers]], Penalty | None]
+
+
+def keeping_answers(
+    lesson: Lesson, _student: nn.Module, frozen: Callable[[Weights], Answers]
+) -> Penalty | None:
+    """The incumbent's answers (Li & Hoiem 2016): `distillation.py` has the formula."""
+    section = lesson.section
+    if lesson.incumbent is None or section.distillation_weight == 0:
+        return None
+    teacher = frozen(lesson.incumbent)
+
+    def penalty(step: Step) -> Tensor:
+        # Where something is replayed, the teacher is asked about that alone: there it is at
+        # home, and on the new pictures its doubts would only slow the student down.
+        asked = slice(len(step.pictures) - step.old if step.old else 0, None)
+        return section.distillation_weight * distillation_loss(
+            step.logits[asked],
+            teacher(step.pictures[asked]),
+            step.target[asked],
+            temperature=section.distillation_temperature,
+        )
+
+    return penalty
+
+
+def keeping_weights(
+    lesson: Lesson, student: nn.Module, _frozen: Callable[[Weights], Answers]
+) -> Penalty | None:
+    """The incumbent's weights where the memory needs them: `ewc.py` has the formula."""
+    if lesson.incumbent is None or not len(lesson.memory):
+        return None
+    anchor: Weights = {n: p.detach().clone() for n, p in student.named_parameters()}
+    fisher = _fisher(lesson, student)
+    weight = lesson.section.ewc_weight
+    return lambda _step: weight * ewc_penalty(student, anchor, fisher)
+
+
+def _fisher(lesson: Lesson, student: nn.Module) -> Weights:
+    memory = lesson.memory
+    device = next(student.parameters()).device
+    rng = np.random.default_rng([lesson.section.seed, 0xF15])
+    chosen = memory.take(draw(memory, min(_FISHER_PICTURES, len(memory)), rng).tolist())
+    pictures = normalised(chosen.images.to(device), lesson.preprocessing)
+    masks = chosen.masks.to(device).long()[:, ::LOSS_STRIDE, ::LOSS_STRIDE]
+    batches = [(pictures[i : i + 1], masks[i : i + 1]) for i in range(len(chosen))]
+
+    def loss_of(network: nn.Module, picture: Tensor, mask: Tensor) -> Tensor:
+        size = (int(mask.shape[1]), int(mask.shape[2]))
+        return cross_entropy(enlarged_logits(network(picture), size), mask)
+
+    return fisher_information(student, batches, loss_of)
