@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloud.auto_accept import AutoAccept
 from cloud.budgets import Budgets
 from cloud.conditions import Conditions
 from cloud.drafts import KeptDrafts
@@ -91,7 +92,13 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
             bundle=cloud.releases.bundle,
         ),
         preannotator=preannotator,
-        annotators=make_annotators(cloud, preannotator),
+        annotators=AutoAccept(
+            make_annotators(cloud, preannotator),
+            storage=cloud.storage,
+            section=cloud.config.labels,
+            journal=cloud.journal,
+            now=utc_now,
+        ),
         job=TrainingJob(
             cloud.storage, cloud.kb, cloud.config.job, cloud.journal, conditions.task_of
         ),

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from annotation.exchange import drafted_by
 from annotation.pulling import Pulled
 from cloud.auto_accept_records import AutoAcceptRecords, RuleEnd, Verdict
 from cloud.auto_accept_rule import (
@@ -35,8 +36,6 @@ from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation
 
 logger = logging.getLogger(__name__)
 
-NO_TASK = 0  # task id of a draft that nobody is asked about
-
 
 class AutoAccept:
     """An annotator that answers for sure drafts itself and leaves the others to people."""
@@ -56,14 +55,16 @@ class AutoAccept:
         self._now = now
         self._storage = storage
         self.records = AutoAcceptRecords(storage)
+        self._noted: set[tuple[int, str]] = set()  # what is in the evidence, or tells nothing
 
     def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
         """Offer drafts to people, but for those that count without them.
 
         Returns:
-            One task a draft, in the drafts' order; nobody is asked where its id is NO_TASK.
+            One task a draft, in the drafts' order; those of accepted drafts ask nobody.
         """
-        verdicts = [self._verdict(draft) for draft in drafts]
+        rules = {by: self._rule(by) for by in sorted({drafted_by(draft) for draft in drafts})}
+        verdicts = [self._verdict(draft, rules[drafted_by(draft)]) for draft in drafts]
         asked = [d for d, v in zip(drafts, verdicts, strict=True) if not v.skips_people]
         tasks = {task.sample_id: task for task in self._people.push(asked)} if asked else {}
         return [
@@ -73,28 +74,26 @@ class AutoAccept:
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What people have finished, and what counts without them."""
-        asked = [task for task in tasks if not is_auto(task)]
+        asked = [task for task in tasks if not task.asks_nobody]
         pulled = self._people.pull(asked) if asked else Pulled()
-        if any([self._note(annotation, asked) for annotation in pulled.annotations]):
+        if any([self._note(annotation) for annotation in pulled.annotations]):
             self._judge()
-        accepted = [self._accepted(task) for task in tasks if is_auto(task)]
+        accepted = [self._accepted(task) for task in tasks if task.asks_nobody]
         return Pulled(annotations=(*pulled.annotations, *accepted), skips=tuple(pulled.skips))
 
     def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
         """The people's order is the people's."""
-        asked = [task for task in tasks if not is_auto(task)]
+        asked = [task for task in tasks if not task.asks_nobody]
         if asked:
             self._people.sort(asked, order)
 
     # -- deciding ----------------------------------------------------------------------------
 
-    def _verdict(self, draft: PreAnnotation) -> Verdict:
+    def _verdict(self, draft: PreAnnotation, rule: AcceptRule | None) -> Verdict:
         known = self.records.verdict(draft.round_number, draft.sample_id)
         if known is not None:
             return known
-        by = f"{draft.proposed_by}+{draft.labelled_by}"
-        agreement = self._agreement(draft)
-        rule = self._rule(by) if self._section.auto_accept else None
+        by, agreement = drafted_by(draft), self._agreement(draft)
         # A class that the semantic model saw and the vote painted over: somebody must look.
         accepted = (
             rule is not None
@@ -106,6 +105,7 @@ class AutoAccept:
             round_number=draft.round_number,
             drafted_by=by,
             draft_key=draft.mask_key,
+            label_map_digest=draft.label_map_digest,
             confidence=draft.score,
             agreement=agreement,
             rule=rule.number if rule is not None and accepted else 0,
@@ -125,9 +125,11 @@ class AutoAccept:
             )
         return verdict
 
-    def _rule(self, drafted_by: str) -> AcceptRule | None:
+    def _rule(self, models: str) -> AcceptRule | None:
         """The rule in force for these models; a new one when the evidence has come to allow it."""
-        rule = self.records.rule_of(drafted_by)
+        if not self._section.auto_accept:
+            return None
+        rule = self.records.rule_of(models)
         if rule is not None:
             wanted = self._section.max_error_rate
             if rule.at_most <= wanted:
@@ -135,7 +137,7 @@ class AutoAccept:
             self._end(rule, f"labels.max_error_rate is {wanted:g} now")
         number = self.records.last_number() + 1
         found = fitted_rule(
-            self.records.untouched_evidence(drafted_by),
+            self.records.untouched_evidence(models),
             number=number,
             max_error_rate=self._section.max_error_rate,
             at=self._now(),
@@ -146,7 +148,7 @@ class AutoAccept:
         self._journal.event(
             "auto_accept.began",
             rule=number,
-            drafted_by=drafted_by,
+            drafted_by=models,
             pictures=found.pictures,
             error_rate=round(found.error_rate, 5),
             at_most=round(found.at_most, 5),
@@ -176,16 +178,22 @@ class AutoAccept:
             mask_sha256=sha256_hex(data),
             agreement=1.0,
             changed_pixels=0,
+            label_map_digest=task.label_map_digest,
         )
 
     # -- learning from people ------------------------------------------------------------------
 
-    def _note(self, annotation: Annotation, tasks: Sequence[AnnotationTask]) -> bool:
+    def _note(self, annotation: Annotation) -> bool:
         """Write down, once, what a person found wrong with a draft; True when that is an audit."""
         place = (annotation.round_number, annotation.sample_id)
+        if place in self._noted:
+            return False
+        self._noted.add(place)
         verdict = self.records.verdict(*place)
         if verdict is None or self.records.has_evidence(*place):
             return False
+        if annotation.label_map_digest != verdict.label_map_digest:
+            return False  # other classes: pixels cannot be compared
         try:
             said = mask_from_png(self._storage.get(annotation.mask_key), annotation.mask_key)
             draft = mask_from_png(self._storage.get(verdict.draft_key), verdict.draft_key)
@@ -230,11 +238,6 @@ class AutoAccept:
             )
 
 
-def is_auto(task: AnnotationTask) -> bool:
-    """Is this the task of a draft that nobody was asked about?"""
-    return task.task_id == NO_TASK
-
-
 def is_audited(sample_id: SampleId, share: float) -> bool:
     """Does a person look at this one all the same? The same answer whenever it is asked.
 
@@ -252,7 +255,8 @@ def _without_people(draft: PreAnnotation) -> AnnotationTask:
         sample_id=draft.sample_id,
         round_number=draft.round_number,
         project_id=0,
-        task_id=NO_TASK,
+        task_id=0,
         draft_key=draft.mask_key,
-        drafted_by=f"{draft.proposed_by}+{draft.labelled_by}",
+        drafted_by=drafted_by(draft),
+        label_map_digest=draft.label_map_digest,
     )

@@ -6,8 +6,10 @@ auto_accept/rules/{number}.json              the thresholds and their proof
 auto_accept/ends/{number}.json               that a rule ended, and why
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cloud.auto_accept_rule import AcceptRule, Evidence, measured
 from lifelong.errors import ObjectExistsError, ObjectNotFoundError
@@ -26,6 +28,7 @@ class Verdict:
     round_number: RoundNumber
     drafted_by: str
     draft_key: str
+    label_map_digest: str  # whose ids the draft holds; "": of the first label map
     confidence: float
     agreement: float
     rule: int  # the one that accepted it; 0: no rule did
@@ -75,7 +78,7 @@ class AutoAcceptRecords:
     def has_evidence(self, number: RoundNumber, sample_id: SampleId) -> bool:
         """Is it written down already what a person found there?"""
         key = f"{ROOT}/evidence/{number}/{sample_id}.json"
-        return key in self._evidence or self._storage.exists(key)
+        return self._storage.exists(key)
 
     def add_evidence(self, evidence: Evidence) -> None:
         """Write it down, once."""
@@ -166,13 +169,12 @@ class AutoAcceptRecords:
         return True
 
 
-def told(records: AutoAcceptRecords) -> dict[str, object]:
+def told(records: AutoAcceptRecords) -> dict[str, Any]:
     """How automatic acceptance stands, JSON-ready: rules, what audits measured, why they ended."""
     ended = records.ends()
     rows = []
     for rule in records.rules():
-        rate = measured(records.audits_of(rule), rule.max_error_rate)
-        end = ended.get(rule.number)
+        rate, end = measured(records.audits_of(rule), rule.max_error_rate), ended.get(rule.number)
         rows.append(
             {
                 "rule": rule.number,
@@ -192,3 +194,34 @@ def told(records: AutoAcceptRecords) -> dict[str, object]:
             }
         )
     return {"rules": rows, "evidence": len(records.evidence())}
+
+
+def told_lines(found: Mapping[str, Any], *, is_on: bool) -> list[str]:
+    """The same for people."""
+    lines = [
+        f"labels.auto_accept is {'on' if is_on else 'off'}; "
+        f"{found['evidence']} drafts were corrected by people"
+    ]
+    for row in found["rules"]:
+        lines.append(
+            f"rule {row['rule']} ({row['drafted_by']}): confidence from "
+            f"{row['min_confidence']:.3f}, agreement from {row['min_agreement']:.3f}; proven on "
+            f"{row['proven_on']} pictures: at most {_percent(row['proven_at_most'])} wrong"
+        )
+        measured_rate = (
+            f"{_percent(row['error_rate'])} wrong ({_percent(row['at_least'])} to "
+            f"{_percent(row['at_most'])})"
+            if row["audits"]
+            else "nothing measured yet"
+        )
+        lines.append(
+            f"    {row['accepted']} labels without a person, {row['audits']} audits: "
+            f"{measured_rate}"
+        )
+        if row["ended"]:
+            lines.append(f"    ended: {row['ended']}")
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

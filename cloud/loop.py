@@ -211,9 +211,13 @@ def _drafted(
 
 
 def _enough(round_: Round, rules: RoundsSection) -> int:
-    """How many tasks must be finished; a share is rounded up, one at least."""
-    wanted = len(round_.tasks) * rules.proceed_share
-    return max(1, int(wanted) + (wanted > int(wanted)))
+    """How many tasks must be finished; a share is rounded up, one at least.
+
+    Tasks that ask nobody are finished and make no share smaller: it is one of the people's.
+    """
+    done = sum(task.asks_nobody for task in round_.tasks)
+    wanted = (len(round_.tasks) - done) * rules.proceed_share
+    return max(1, done + int(wanted) + (wanted > int(wanted)))
 
 
 def _of(candidate: VersionId | None) -> VersionId:

@@ -157,6 +157,17 @@ def audits(config: ConfigOption, as_json: JsonOption = False) -> None:
     _tell(told, "\n".join(lines) if found else "no audit was submitted yet", as_json=as_json)
 
 
+@review_app.command("auto")
+def auto(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Drafts that counted without a person: by which rule, and what audits found wrong in them."""
+    from cloud.auto_accept_records import AutoAcceptRecords, told, told_lines
+
+    opened = _open(config)
+    found = told(AutoAcceptRecords(opened.storage))
+    lines = told_lines(found, is_on=opened.config.labels.auto_accept)
+    _tell(found, "\n".join(lines), as_json=as_json)
+
+
 @review_app.command("cost")
 def cost(config: ConfigOption, as_json: JsonOption = False) -> None:
     """What corrections took, by class and by the models behind the draft; what drafts save."""
@@ -221,11 +232,12 @@ def _tasks(cloud: "Cloud", number: int | None) -> list["AnnotationTask"]:
     """The tasks of a round; without a number, of the newest round that has any."""
     from lifelong.errors import ReviewError
 
-    rounds = [r for r in cloud.rounds.all() if r.tasks and number in {None, r.number}]
+    numbered = [r for r in cloud.rounds.all() if number in {None, r.number}]
+    rounds = [tasks for r in numbered if (tasks := [t for t in r.tasks if not t.asks_nobody])]
     if not rounds:
         which = f"round {number} has no tasks" if number is not None else "no round has tasks yet"
         raise ReviewError(f"{which}; `cornerloop rounds` shows how they stand")
-    return list(rounds[-1].tasks)
+    return rounds[-1]
 
 
 def _named(tasks: Iterable["AnnotationTask"], name: str) -> "AnnotationTask":

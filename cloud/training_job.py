@@ -15,6 +15,7 @@ import numpy as np
 from cloud.held_back import held_back
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.label_weights import AUTO
 from lifelong.learning_tasks import task_name
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
@@ -95,7 +96,13 @@ class TrainingJob:
         train = max(1, int(self._section.train_share * len(tasks)))
         named = {key: self._kb.task_names.now(task) for key, task in tasks.items()}
         held_out = [s for s in self._kb.samples.values() if s.split is Split.EVAL]
-        aside = held_back(named, len(tasks) - train, {s.learning_task for s in held_out})
+        # What no person has seen examines nothing.
+        unseen = {a.sample_id for a in round_.annotations if a.annotator == AUTO}
+        aside = held_back(
+            {key: task for key, task in named.items() if key not in unseen},
+            len(tasks) - train,
+            {s.learning_task for s in held_out},
+        )
         samples = [
             self._sample(
                 annotation,

@@ -91,6 +91,11 @@ class AnnotationTask:
     is_blank: bool = False  # the draft was kept from people, to measure what drafts save
     label_map_digest: str = ""  # the classes it was offered with; "": the first label map
 
+    @property
+    def asks_nobody(self) -> bool:
+        """Was its draft sure enough to count without a person?"""
+        return self.task_id == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCost:
