@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloud.auto_accept import AutoAccept
 from cloud.budgets import Budgets
 from cloud.conditions import Conditions
 from cloud.drafts import KeptDrafts
@@ -70,6 +69,8 @@ def open_cloud(config: Config, node: str = "cloud") -> Cloud:
 
 def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     """The loop with its real ports."""
+    from cloud.auto_accept import AutoAccept
+
     section = cloud.config.label_studio
     preannotator = make_preannotator(cloud, drafter)
     rollouts = make_rollouts(cloud)
