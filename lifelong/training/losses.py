@@ -62,14 +62,18 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     0.0
     """
     classes = logits.shape[1]
-    seen = (target != IGNORE_INDEX)[:, None]
-    shares = logits.softmax(1) * seen
-    truth = F.one_hot(torch.where(seen[:, 0], target, 0), classes).permute(0, 3, 1, 2) * seen
-    both = (shares * truth).sum((0, 2, 3))
-    total = shares.sum((0, 2, 3)) + truth.sum((0, 2, 3))
-    present = truth.sum((0, 2, 3)) > 0
+    seen = target != IGNORE_INDEX
+    known = torch.where(seen, target, 0)
+    shares = logits.softmax(1)
+    # Sums over a class's pixels without a one-hot target, which would be C times as large.
+    ids = known[seen]
+    hits = shares.gather(1, known[:, None])[:, 0][seen]
+    both = torch.zeros(classes, device=logits.device).index_add(0, ids, hits)
+    truth = torch.bincount(ids, minlength=classes).to(shares.dtype)
+    present = truth > 0
     if not bool(present.any()):
         return logits.sum() * 0.0
+    total = torch.einsum("nchw,nhw->c", shares, seen.to(shares.dtype)) + truth
     return 1.0 - (2.0 * both[present] / total[present]).mean()
 
 
