@@ -24,6 +24,7 @@ class Admissions:
         self._next: int | None = None  # number of the next entry; None before the first look
         self._known: dict[SampleId, HardExample] = {}
         self._list: list[HardExample] = []
+        self._is_stale = False  # the list, since something was forgotten
 
     def start(self) -> None:
         """List what there is, the first time; nothing afterwards."""
@@ -38,8 +39,8 @@ class Admissions:
             CorruptRecordError: a record was damaged in storage.
         """
         self._look()
-        if len(self._list) != len(self._known):
-            self._list = list(self._known.values())
+        if self._is_stale or len(self._list) != len(self._known):
+            self._list, self._is_stale = list(self._known.values()), False
         return self._list
 
     def append(self, sample_ids: Sequence[SampleId]) -> None:
@@ -57,7 +58,7 @@ class Admissions:
         """Read what is new; returns the number of the next entry."""
         if self._next is None:
             # The last entry first, then the records: what comes in between is in both.
-            last = max((_number(key) for key in self._storage.keys(ADMISSIONS)), default=0)
+            last = _last_number(self._storage)
             for key in self._storage.keys(EXAMPLES):
                 self._take(SampleId(key.rsplit("/", 1)[-1].removesuffix(".json")))
             # As the devices counted; of what was admitted before nothing says when.
@@ -72,6 +73,8 @@ class Admissions:
                 return self._next
             for sample_id in entry.sample_ids:
                 self._take(sample_id)
+            for sample_id in entry.forgotten:
+                self._is_stale |= self._known.pop(sample_id, None) is not None
             self._next += 1
 
     def _take(self, sample_id: SampleId) -> None:
@@ -81,6 +84,23 @@ class Admissions:
                 self._known[sample_id] = from_json(HardExample, self._storage.get(key), key)
             except ObjectNotFoundError:
                 return  # somebody has removed it by hand
+
+
+def tell_forgotten(storage: Storage, sample_ids: Sequence[SampleId]) -> None:
+    """Tell every service that these are not there any more."""
+    data = to_json(Admission(sample_ids=(), forgotten=tuple(sample_ids)))
+    number = _last_number(storage)
+    while True:
+        number += 1
+        try:
+            storage.put_if_absent(_entry_key(number), data)
+            return
+        except ObjectExistsError:
+            continue
+
+
+def _last_number(storage: Storage) -> int:
+    return max((_number(key) for key in storage.keys(ADMISSIONS)), default=0)
 
 
 def _entry_key(number: int) -> str:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloud.budgets import Budgets
@@ -16,6 +17,7 @@ from cloud.drafts import KeptDrafts
 from cloud.edges import Edges
 from cloud.escalations import Escalations
 from cloud.fleet_overview import fleet_overview
+from cloud.forget_requests import Forgetting, Removal
 from cloud.inbox import Inbox
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
@@ -77,7 +79,10 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     conditions = make_conditions(cloud)
     inbox, budgets = Inbox(cloud.storage, cloud.journal), Budgets(cloud.storage, cloud.journal)
 
+    forgetting = make_forgetting(cloud)
+
     def tend() -> None:
+        forgetting.finish()  # first: nothing of it shall be looked at again
         # Also while people are at work for days: nodes keep their copies until they have receipts.
         arrived = inbox.collect()
         budgets.apply_defaults(cloud.config.edges)
@@ -101,7 +106,12 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
             now=utc_now,
         ),
         job=TrainingJob(
-            cloud.storage, cloud.kb, cloud.config.job, cloud.journal, conditions.task_of
+            cloud.storage,
+            cloud.kb,
+            cloud.config.job,
+            cloud.journal,
+            conditions.task_of,
+            cloud.config.holdouts,
         ),
         releases=rollouts,
     )
@@ -142,6 +152,31 @@ def make_rollouts(cloud: Cloud) -> Rollouts:
         journal=cloud.journal,
         now=utc_now,
     )
+
+
+def make_forgetting(cloud: Cloud) -> Forgetting:
+    """Who carries out requests to forget; only the holder of the lease may let him."""
+    return Forgetting(
+        storage=cloud.storage,
+        kb=cloud.kb,
+        rounds=cloud.rounds,
+        job=cloud.config.job,
+        journal=cloud.journal,
+        journal_path=cloud.config.journal_path,
+        removal=partial(make_removal, cloud.config),
+        now=utc_now,
+    )
+
+
+def make_removal(config: Config) -> Removal | None:
+    """The way to remove tasks: the folder, Label Studio; None: it has no token here."""
+    from annotation.task_removal import FolderRemoval, StudioRemoval
+
+    if config.annotation_folder is not None:
+        return FolderRemoval(config.annotation_folder)
+    if not os.environ.get(config.label_studio.token_env):
+        return None
+    return StudioRemoval(open_label_studio(config))
 
 
 def make_fleet_view(cloud: Cloud) -> Callable[[], dict[str, Any]]:

@@ -35,6 +35,7 @@ from lifelong.records.keys import (
     RECORD,
     REFUSED,
     example_record_key,
+    forgotten_key,
     receipt_key,
 )
 from lifelong.records.samples import HardExample
@@ -105,6 +106,9 @@ class Inbox:
         # As the device counted: its clock may have jumped between two of them.
         records.sort(key=lambda pair: (pair[1].edge_id, pair[1].sequence))
         for folder, example in records:
+            if self._storage.exists(forgotten_key(example.sample_id)):
+                outcomes.append(self._forgotten(folder, example))
+                continue
             try:
                 outcomes.append(self._admitted(folder, example))
             except GoneError:
@@ -178,6 +182,14 @@ class Inbox:
             reason=reason,
             is_final=not isinstance(error, DamagedError),
         )
+        return _Outcome(folder, receipt, None)
+
+    def _forgotten(self, folder: Folder, example: HardExample) -> _Outcome:
+        """Somebody wanted this picture to be forgotten: nothing of it is kept, also not as
+        refused, and its node lets go of its copy if it waits for an answer."""
+        reason = "its picture was forgotten on request and is not taken again"
+        self._journal.event("hard_example.forgotten", sample_id=example.sample_id)
+        receipt = self._receipt(folder, example, "refused", reason=reason, is_final=True)
         return _Outcome(folder, receipt, None)
 
     def _receipt(

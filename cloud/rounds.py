@@ -13,7 +13,7 @@ class Rounds:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._over: dict[str, Round] = {}  # ended rounds never change again
+        self._over: dict[str, Round] = {}  # ended rounds change only when something is forgotten
 
     def all(self) -> list[Round]:
         """Every round, oldest first."""
@@ -22,6 +22,7 @@ class Rounds:
     def save(self, round_: Round) -> None:
         """Write a round."""
         self._storage.put(self._key(round_.number), to_json(round_))
+        self._over.pop(self._key(round_.number), None)
 
     def get(self, number: RoundNumber) -> Round:
         """One round.

@@ -138,6 +138,12 @@ class Storage:
             found = obstore.list_with_delimiter(self._store, prefix=checked_key(prefix))
         return sorted(str(path).rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
+    def rooms(self) -> list[str]:
+        """Names of the folders at the top, sorted."""
+        with _translated(self.url, ""):
+            found = obstore.list_with_delimiter(self._store)
+        return sorted(str(path).split("/", 1)[0] for path in found["common_prefixes"])
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
         try:

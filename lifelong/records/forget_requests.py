@@ -45,3 +45,11 @@ class Forgotten:
     samples: tuple[SampleId, ...]
     entries: tuple[str, ...]  # SHA-256 of the entries of the log that were emptied
     at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """`forgotten/{sample_id}.json`: this picture is not taken in again."""
+
+    sample_id: SampleId
+    at: datetime  # UTC

@@ -17,6 +17,8 @@ EXAMPLES = "examples"  # the records of what was admitted
 ADMISSIONS = "admissions"  # numbered objects: which examples were admitted, in order
 LABEL_MAPS = "label_maps"  # numbered objects: how each label map became the next
 REFUSED = "refused"  # deliveries that did not verify
+FORGOTTEN = "forgotten"  # one object a picture that is never taken in again
+FORGETTING = "forgetting"  # requests that are being carried out
 
 
 def delivery(edge_id: EdgeId, sample_id: SampleId) -> str:
@@ -37,6 +39,11 @@ def receipt_key(edge_id: EdgeId, sample_id: SampleId) -> str:
 def example_record_key(sample_id: SampleId) -> str:
     """The record of an admitted example."""
     return f"{EXAMPLES}/{sample_id}.json"
+
+
+def forgotten_key(sample_id: SampleId) -> str:
+    """Says that a picture was forgotten on request."""
+    return f"{FORGOTTEN}/{sample_id}.json"
 
 
 def health_key(edge_id: EdgeId) -> str:

@@ -366,7 +366,7 @@ def test_a_look_costs_what_is_new_however_many_were_admitted_before(
     busy = len(storage.calls)
     storage.calls.clear()
     inbox.collect()
-    assert (busy, len(storage.calls)) == (10, 1)
+    assert (busy, len(storage.calls)) == (11, 1)
 
 
 def test_what_another_service_admitted_is_seen_at_the_next_look(tmp_path: Path) -> None:
