@@ -17,7 +17,7 @@ from lifelong.errors import ShapeError
 
 Floats = NDArray[np.float64]
 
-_STEPS = 60  # of the bisection: far below what anyone prints
+_STEPS = 40  # of the bisection: far below what anyone prints
 # What share of the money is set on each look. A small share wins slowly and survives outliers.
 _ON_LESS = (0.5, 1.0)
 _ON_MORE = (0.05, 0.15, 0.5)

@@ -178,23 +178,13 @@ def _regions(
 def _inside(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Pixels whose whole neighbourhood of SEAM steps along rows and columns is the same piece."""
     inside = np.ones(labels.shape, dtype=bool)
-    for step in range(1, SEAM + 1):
-        for axis in (0, 1):
-            near = _same(labels, step, axis)
-            pad = [(0, 0), (0, 0)]
-            pad[axis] = (step, 0)
-            inside &= np.pad(near, pad, constant_values=True)
-            pad[axis] = (0, step)
-            inside &= np.pad(near, pad, constant_values=True)
+    for axis in (0, 1):
+        along, found = np.moveaxis(labels, axis, 0), np.moveaxis(inside, axis, 0)
+        for step in range(1, SEAM + 1):
+            same = along[step:] == along[:-step]
+            found[step:] &= same
+            found[:-step] &= same
     return inside
-
-
-def _same(labels: NDArray[np.int64], step: int, axis: int) -> NDArray[np.bool_]:
-    """Is the pixel `step` further along an axis of the same piece?"""
-    size = labels.shape[axis]
-    here, there = np.arange(max(size - step, 0)), np.arange(min(step, size), size)
-    same: NDArray[np.bool_] = labels.take(here, axis=axis) == labels.take(there, axis=axis)
-    return same
 
 
 def _check(shares: Shares, mask: Mask, classes: int) -> None:

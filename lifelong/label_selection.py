@@ -22,7 +22,7 @@ from lifelong.picture_values import (
 
 Floats = NDArray[np.float64]
 
-_SWAPS = 50  # rounds of exchange among the medoids; it stands still after a handful
+_PASSES = 20  # of exchange over all medoids; it stands still after a handful
 _PIXELS = 1_000_000  # shares as whole numbers for the rules that count pixels
 
 
@@ -75,35 +75,34 @@ def medoids(points: Floats, weights: Floats, count: int) -> list[int]:
 
     They minimise Σ_i w_i · min_{m ∈ medoids} |x_i - x_m|². Unlike k-centre (the largest such
     distance), a sum does not run after outliers, which suits few labels best (Hacohen et al.
-    2022, "Active learning on a budget"). Greedy building, then each medoid is moved to the best
-    point of its own group until none moves (Park & Jun 2009). Ties go to the earlier point.
+    2022, "Active learning on a budget"). Greedy building, then exchange of a medoid for another
+    point while that helps (PAM, Kaufman & Rousseeuw 1987). Ties go to the earlier point.
 
     Args:
         points: (N, D).
         weights: (N,), above 0: what it costs to leave a point badly covered.
 
     Returns:
-        Row numbers, in the order in which the greedy building took their groups.
+        Row numbers, in the order in which the greedy building took their places.
 
     >>> line = np.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
     >>> medoids(line, np.ones(5), 2)
     [1, 3]
     """
-    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    nearest = np.full(len(points), np.inf)
+    squares = _squares(points)
     chosen: list[int] = []
     for _ in range(min(count, len(points))):
-        left = np.minimum(nearest[:, None], squares)  # (N, candidates)
-        cost = (weights[:, None] * left).sum(axis=0)
-        cost[chosen] = np.inf
-        chosen.append(int(np.argmin(np.round(cost, 9))))
-        nearest = np.minimum(nearest, squares[:, chosen[-1]])
-    for _ in range(_SWAPS):
-        group = np.argmin(squares[:, chosen], axis=1)
-        moved = [_centre(squares, weights, group == n, pick) for n, pick in enumerate(chosen)]
-        if moved == chosen:
+        chosen.append(_best_beside(chosen, squares, weights)[0])
+    best = _cost(chosen, squares, weights)
+    for _ in range(_PASSES):
+        before = best
+        for place in range(len(chosen)):
+            others = [*chosen[:place], *chosen[place + 1 :]]
+            other, cost = _best_beside(others, squares, weights)
+            if cost < best:
+                chosen[place], best = other, cost
+        if best == before:
             break
-        chosen = moved
     return chosen
 
 
@@ -183,15 +182,25 @@ def _features(pictures: Sequence[Unlabelled]) -> Floats:
     return np.stack([picture.features for picture in pictures]).astype(np.float64)
 
 
-def _centre(squares: Floats, weights: Floats, inside: NDArray[np.bool_], now: int) -> int:
-    """The point of a group that is nearest to all of it; `now` when no other is nearer."""
-    members = np.flatnonzero(inside)
-    if members.size == 0:
-        return now
-    costs = np.round((weights[members, None] * squares[np.ix_(members, members)]).sum(axis=0), 9)
-    best = int(members[np.argmin(costs)])
-    at_now = costs[members == now]
-    return now if at_now.size and at_now[0] <= costs.min() else best
+def _squares(points: Floats) -> Floats:
+    """(N, N) squared distances, in steps of 1e-9 so that equal pictures stay equal."""
+    lengths = (points**2).sum(axis=1)
+    squares = lengths[:, None] - 2.0 * points @ points.T + lengths[None]
+    rounded: Floats = np.round(np.maximum(squares, 0.0), 9)
+    return rounded
+
+
+def _best_beside(chosen: Sequence[int], squares: Floats, weights: Floats) -> tuple[int, float]:
+    """The point that lowers the cost most beside those chosen, and the cost with it."""
+    nearest = squares[:, chosen].min(axis=1, initial=np.inf)
+    costs = weights @ np.minimum(nearest[:, None], squares)
+    costs[list(chosen)] = np.inf
+    best = int(np.argmin(np.round(costs, 9)))
+    return best, round(float(costs[best]), 9)
+
+
+def _cost(chosen: Sequence[int], squares: Floats, weights: Floats) -> float:
+    return round(float(weights @ squares[:, chosen].min(axis=1, initial=np.inf)), 9)
 
 
 def _check(pictures: Sequence[Unlabelled]) -> None:
