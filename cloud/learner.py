@@ -12,12 +12,15 @@ from cloud.packing import measured_among, packed
 from cloud.precision import FP32, Reduction, reduced
 from lifelong.config import TrainingSection
 from lifelong.errors import (
-    LabelMapError,
+    LabelMapChangeError,
     ObjectExistsError,
     ObjectNotFoundError,
     TrainingError,
 )
 from lifelong.evaluation import Examined
+from lifelong.label_map_changes import LabelMapChange
+from lifelong.label_map_history import read_history
+from lifelong.label_readings import LabelReader
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
@@ -31,6 +34,8 @@ from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import pictures_from_samples
 from lifelong.training.descriptions import FEWEST_PICTURES
+from lifelong.training.head_growth import grown_weights
+from lifelong.training.label_shift import ClassesBefore, teacher_classes
 from lifelong.training.lesson import Lesson
 from lifelong.training.trainer import train
 
@@ -48,6 +53,14 @@ class Candidate:
     version: ModelVersion
     weights: bytes  # safetensors, what the next round starts from
     reduction: Reduction  # whether it computes with fewer bits, as `training.precision` wishes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """What a training starts from."""
+
+    weights: Weights  # of a network for the present classes
+    before: ClassesBefore | None  # the incumbent as it is, when its classes are others
 
 
 class Learner:
@@ -76,21 +89,30 @@ class Learner:
             memory: everything learned before; what fits into the replay budget is used.
             incumbent: the teacher; None: from scratch.
 
+        An incumbent of older classes is grown to the present ones where a recorded change tells
+        how (docs/classes.md); masks of older label maps are read as labels of the present one.
+
         Raises:
             TrainingError: nothing to learn from, or the incumbent's weights are not in storage.
-            LabelMapError: the incumbent was trained for other classes.
+            LabelMapChangeError: the incumbent, or a mask, is of classes of which nobody said how
+                they became the present ones.
             DivergedError, ExportMismatchError: as their names say.
         """
-        kept = self._exemplars(memory)
+        reader = self._reader()
+        change = self._change(incumbent, reader)
+        begun = None if incumbent is None else self._begun(incumbent, change)
+        kept = self._exemplars(memory, reader)
         measured = _held_back(new, kept)
         aside = {sample.sample_id for sample in measured}
         how, samples = self._preprocessing, [*new, *kept]
         lesson = Lesson(
             section=self.section,
             classes=len(self.label_map),
-            new=pictures_from_samples(_without(new, aside), self.storage, self.label_map, how),
-            memory=pictures_from_samples(_without(kept, aside), self.storage, self.label_map, how),
-            incumbent=self._weights_of(incumbent) if incumbent is not None else None,
+            new=pictures_from_samples(_without(new, aside), self.storage, reader, how),
+            memory=pictures_from_samples(_without(kept, aside), self.storage, reader, how),
+            incumbent=None if begun is None else begun.weights,
+            codes=None if reader.codes.are_plain else reader.codes,
+            classes_before=None if begun is None else begun.before,
         )
         weights = train(
             lesson, checkpoint=self.work_dir / "training.safetensors", on_progress=on_progress
@@ -101,6 +123,7 @@ class Learner:
             # Exemplars calibrate fewer bits; pictures held back say what they cost.
             calibration=_without([*kept, *new], aside) if measured else (),
             incumbent=incumbent,
+            reader=reader,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in new),
             replayed=tuple(sample.sample_id for sample in kept),
@@ -123,6 +146,7 @@ class Learner:
             samples,
             calibration=(),
             incumbent=None,
+            reader=self._reader(),
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in samples),
             replayed=(),
@@ -132,27 +156,46 @@ class Learner:
     def _preprocessing(self) -> Preprocessing:
         return Preprocessing(height=self.section.height, width=self.section.width)
 
-    def _exemplars(self, memory: Sequence[Sample]) -> tuple[Sample, ...]:
+    def _reader(self) -> LabelReader:
+        return LabelReader(read_history(self.storage, self.label_map))
+
+    def _change(self, incumbent: ModelBundle | None, reader: LabelReader) -> LabelMapChange | None:
+        """How the incumbent's classes became the present ones; None when they are the same."""
+        if incumbent is None or incumbent.manifest.label_map.digest == self.label_map.digest:
+            return None
+        try:
+            return reader.history.since(incumbent.manifest.label_map)
+        except LabelMapChangeError as error:
+            raise LabelMapChangeError(f"version {incumbent.version_id}: {error}") from error
+
+    def _begun(self, incumbent: ModelBundle, change: LabelMapChange | None) -> _Begun:
+        """What training starts from."""
+        weights = self._weights_of(incumbent)
+        if change is None:
+            return _Begun(weights, None)
+        return _Begun(
+            grown_weights(weights, self.section.network, change),
+            ClassesBefore(weights, len(change.before), teacher_classes(change)),
+        )
+
+    def _exemplars(self, memory: Sequence[Sample], reader: LabelReader) -> tuple[Sample, ...]:
         sizes: dict[SampleId, int] = {}
         for sample in memory:
             sizes[sample.sample_id] = sum(
                 self.storage.size(key) or 0 for key in (sample.image_key, sample.mask_key)
             )
-        return choose_exemplars(
-            memory,
+        chosen = choose_exemplars(
+            [reader.counted(sample) for sample in memory],
             sizes,
             self.section.replay_mib * 2**20,
             choice=self.section.replay_choice,
             seed=self.section.seed,
         )
+        kept = {sample.sample_id for sample in chosen}
+        return tuple(sample for sample in memory if sample.sample_id in kept)
 
     def _weights_of(self, incumbent: ModelBundle) -> Weights:
         manifest = incumbent.manifest
-        if manifest.label_map.digest != self.label_map.digest:
-            raise LabelMapError(
-                f"version {incumbent.version_id} was trained for other classes "
-                f"({', '.join(manifest.label_map.names)}); begin with a model for the new ones"
-            )
         if manifest.network != self.section.network:
             raise TrainingError(
                 f"training.network is {self.section.network!r}, the incumbent is a "
@@ -174,6 +217,7 @@ class Learner:
         *,
         calibration: Sequence[Sample],
         incumbent: ModelBundle | None,
+        reader: LabelReader,
         round_number: RoundNumber,
         trained_on: tuple[SampleId, ...],
         replayed: tuple[SampleId, ...],
@@ -194,7 +238,7 @@ class Learner:
         reductions: list[Reduction] = []
 
         def reduce(bundle: ModelBundle) -> ModelBundle:
-            reductions.append(self._reduced(bundle, pictures, calibration))
+            reductions.append(self._reduced(bundle, pictures, calibration, reader))
             return reductions[-1].bundle
 
         bundle = packed(
@@ -206,7 +250,8 @@ class Learner:
                 FamiliarPicture(sample.learning_task, self._image(sample))
                 for sample in chosen_evenly(familiar)
             ],
-            previous=incumbent,
+            # Answers of other classes cannot be compared pixel by pixel.
+            previous=None if self._change(incumbent, reader) is not None else incumbent,
         )
         version = ModelVersion(
             version_id=bundle.version_id,
@@ -226,7 +271,11 @@ class Learner:
         return Candidate(bundle=bundle, version=version, weights=data, reduction=reductions[-1])
 
     def _reduced(
-        self, bundle: ModelBundle, pictures: Sequence[Sample], calibration: Sequence[Sample]
+        self,
+        bundle: ModelBundle,
+        pictures: Sequence[Sample],
+        calibration: Sequence[Sample],
+        reader: LabelReader,
     ) -> Reduction:
         """As `training.precision` wishes; `pictures` examine, and calibrate when nothing else does.
 
@@ -242,13 +291,14 @@ class Learner:
             bundle,
             section.precision,
             calibration=[self._image(sample) for sample in measured_among(calibration)],
-            examination=[self._examined(sample) for sample in measured_among(ranked)],
+            examination=[self._examined(sample, reader) for sample in measured_among(ranked)],
             max_loss=section.max_precision_loss,
         )
 
-    def _examined(self, sample: Sample) -> Examined:
+    def _examined(self, sample: Sample, reader: LabelReader) -> Examined:
         data = self.storage.get(sample.mask_key, sha256=sample.mask_sha256)
-        return self._image(sample), mask_from_png(data, sample.mask_key)
+        mask = mask_from_png(data, sample.mask_key)
+        return self._image(sample), reader.sure(mask, sample.label_map_digest, sample.mask_key)
 
     def _image(self, sample: Sample) -> NDArray[np.uint8]:
         data = self.storage.get(sample.image_key, sha256=sample.image_sha256)

@@ -8,7 +8,7 @@ and both get two tables for that: `members` and `sure`. Codes live in memory, ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from lifelong.errors import LabelMapChangeError
 from lifelong.label_map_changes import LabelMapChange
 from lifelong.label_map_history import LabelMapHistory
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
+from lifelong.records.samples import Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +111,17 @@ class LabelReader:
             now = int(table[old]) if 0 <= old < 256 else IGNORE_INDEX
             counted[now] = counted.get(now, 0) + count
         return dict(sorted(counted.items()))
+
+    def counted(self, sample: Sample) -> Sample:
+        """A sample whose `class_pixels` are of the present label map; its mask is as it was.
+
+        Raises:
+            LabelMapChangeError: as `read`.
+        """
+        if sample.label_map_digest == self.label_map.digest or not self.history.changes:
+            return sample
+        digest, where = sample.label_map_digest, f"sample {sample.sample_id}"
+        return replace(sample, class_pixels=self.pixels(sample.class_pixels, digest, where))
 
     def _table(self, change: LabelMapChange) -> NDArray[np.uint8]:
         table = np.full(256, IGNORE_INDEX, dtype=np.uint8)

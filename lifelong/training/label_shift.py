@@ -10,18 +10,30 @@ The values of a target are label codes (`lifelong/label_readings.py`): class ids
 knows, and codes that stand for several classes of which one is right.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lifelong.label_map_changes import LabelMapChange
-from lifelong.label_readings import LabelCodes
+from lifelong.label_readings import LabelCodes, plain_codes
+from lifelong.records.label_map import IGNORE_INDEX
+from lifelong.training.checkpoints import Weights, weights_sha256
+from lifelong.training.distillation import distillation_loss
+from lifelong.training.losses import cross_entropy
 
 
 def unbiased_cross_entropy(
-    logits: Tensor, target: Tensor, members: Tensor, *, class_weights: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    members: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    picture_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean of -ln Σ_{c in members[target]} p_c over the pixels that say something; 0 when none do.
 
@@ -33,7 +45,8 @@ def unbiased_cross_entropy(
         target: (N, h, w), int64, label codes.
         members: (256, C), bool, which classes a code may be; no class: the pixel is left out.
         class_weights: (C,), float32; a code of several counts as the heaviest of them. None counts
-            every pixel alike.
+            every class alike.
+        picture_weights: (N,), float32; None counts every picture alike.
 
     >>> evenly = torch.zeros(1, 3, 1, 2)
     >>> members = torch.zeros(256, 3, dtype=torch.bool)
@@ -49,10 +62,28 @@ def unbiased_cross_entropy(
     log_shares = F.log_softmax(logits, dim=1).permute(0, 2, 3, 1)[seen]
     allowed = allowed[seen]
     loss = -log_shares.masked_fill(~allowed, -torch.inf).logsumexp(-1)
-    if class_weights is None:
-        return loss.mean()
-    weights = (class_weights * allowed).amax(-1)
-    return (weights * loss).sum() / weights.sum()
+    weights = torch.ones_like(loss)
+    if class_weights is not None:
+        weights = (class_weights * allowed).amax(-1)
+    if picture_weights is not None:
+        weights = weights * picture_weights[:, None, None].expand(target.shape)[seen]
+    return (weights * loss).sum() / weights.sum().clamp(min=1e-12)
+
+
+def cross_entropy_of(codes: LabelCodes | None, device: torch.device) -> Callable[..., Tensor]:
+    """The cross entropy for targets of these codes; None: of class ids alone."""
+    if codes is None:
+        return cross_entropy
+    return partial(unbiased_cross_entropy, members=torch.from_numpy(codes.members).to(device))
+
+
+def only_sure(target: Tensor, codes: LabelCodes | None) -> Tensor:
+    """The target with 255 where it may be one of several classes; for losses that need one."""
+    if codes is None:
+        return target
+    one = codes.members.sum(axis=1) == 1
+    table = torch.from_numpy(np.where(one, codes.sure, IGNORE_INDEX).astype(np.int64))
+    return table.to(target.device)[target]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,10 +93,19 @@ class TeacherClasses:
     became: Tensor  # (C_old, C_new), float32: 1 where the old class is the new one for sure
     held: Tensor  # (C_new, C_new), float32: [k, n] is 1 where n was cut from k
 
-    @property
-    def added(self) -> Tensor:
-        """(C_new,), bool: classes that the teacher never heard of."""
-        return self.became.sum(0) == 0
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassesBefore:
+    """The model from before a change of classes, as the teacher of one that has grown out of it."""
+
+    weights: Weights
+    classes: int  # how many its outputs are
+    table: TeacherClasses
+
+    def digest(self) -> str:
+        """64 hex digits of weights and tables."""
+        tables = {"became": self.table.became, "held": self.table.held}
+        return weights_sha256({**self.weights, **tables})
 
 
 def teacher_classes(change: LabelMapChange) -> TeacherClasses:
@@ -87,9 +127,9 @@ def unbiased_distillation(
     student: Tensor,
     teacher: Tensor,
     target: Tensor,
+    *,
     codes: LabelCodes,
     classes: TeacherClasses,
-    *,
     temperature: float,
 ) -> Tensor:
     """T² · mean KL(t || q) over the pixels where the teacher is believed, on the classes it knows.
@@ -116,26 +156,41 @@ def unbiased_distillation(
     >>> classes = TeacherClasses(torch.eye(2, 3), torch.tensor([[0., 0, 0], [0, 0, 1], [0, 0, 0]]))
     >>> old = torch.tensor([[[[0.0]], [[2.0]]]])
     >>> grown = torch.tensor([[[[0.0]], [[2.0 - math.log(2)]], [[2.0 - math.log(2)]]]])
-    >>> from lifelong.label_readings import plain_codes
     >>> nobody = torch.tensor([[[255]]])
-    >>> loss = unbiased_distillation(grown, old, nobody, plain_codes(3), classes, temperature=1.0)
+    >>> how = {"codes": plain_codes(3), "classes": classes, "temperature": 1.0}
+    >>> loss = unbiased_distillation(grown, old, nobody, **how)
     >>> abs(round(float(loss), 6))
     0.0
     """
     with torch.no_grad():
         shares = F.softmax(teacher / temperature, dim=1)
-        wanted = torch.einsum("nohw,ok->nkhw", shares, classes.became)
+        became, held = (table.to(shares) for table in (classes.became, classes.held))
+        wanted = torch.einsum("nohw,ok->nkhw", shares, became)
         wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
-        parents = torch.einsum("nkhw,km->nmhw", wanted, classes.held)  # of each new class
+        parents = torch.einsum("nkhw,km->nmhw", wanted, held)  # of each new class
         believed = _believed(wanted, target, codes)
     given = F.softmax(student / temperature, dim=1)
     cut = torch.where(parents > 0, given / parents.clamp(min=1e-12), 0.0)
-    known = given * (~classes.added).view(1, -1, 1, 1)
-    answered = known + wanted * torch.einsum("nmhw,km->nkhw", cut, classes.held)
+    known = given * (became.sum(0) > 0).view(1, -1, 1, 1)
+    answered = known + wanted * torch.einsum("nmhw,km->nkhw", cut, held)
     answered = answered / answered.sum(1, keepdim=True).clamp(min=1e-12)
     log_ratio = wanted.clamp(min=1e-12).log() - answered.clamp(min=1e-12).log()
     divergence = (wanted * log_ratio).sum(1)
     return temperature**2 * (divergence * believed).sum() / believed.sum().clamp(min=1)
+
+
+def distillation_of(
+    codes: LabelCodes | None, before: ClassesBefore | None, classes: int
+) -> Callable[..., Tensor]:
+    """The distillation for a teacher of these classes and targets of these codes."""
+    if codes is None and before is None:
+        return distillation_loss
+    same = TeacherClasses(torch.eye(classes), torch.zeros(classes, classes))
+    return partial(
+        unbiased_distillation,
+        codes=codes or plain_codes(classes),
+        classes=same if before is None else before.table,
+    )
 
 
 def _believed(wanted: Tensor, target: Tensor, codes: LabelCodes) -> Tensor:

@@ -1,13 +1,16 @@
 """`Lesson`: everything that decides what a run will learn, and at which pace."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lifelong.config import TrainingSection
+from lifelong.label_readings import LabelCodes
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex
 from lifelong.training.checkpoints import Weights, weights_sha256
 from lifelong.training.datasets import Pictures
+from lifelong.training.label_shift import ClassesBefore
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises
 
@@ -25,6 +28,10 @@ class Lesson:
     validation: Pictures | None = None
     # A first model takes more steps at a higher rate, also one that begins with given weights.
     first: bool | None = None  # None: when there is no incumbent
+    # What the pictures' masks hold; None: class ids alone.
+    codes: LabelCodes | None = None
+    # When `incumbent` has grown out of a model of other classes: that model, as the teacher.
+    classes_before: ClassesBefore | None = None
 
     @property
     def is_first(self) -> bool:
@@ -56,8 +63,17 @@ class Lesson:
         parts = (
             *(how, str(self.classes), str(self.is_first)),
             *(self.new.digest(), self.memory.digest(), aside, start),
+            *_told(self),
         )
         return sha256_hex("\n".join(parts).encode())
+
+
+def _told(lesson: Lesson) -> Iterator[str]:
+    """What older labels and a teacher of other classes add to the digest; nothing without them."""
+    if lesson.codes is not None:
+        yield sha256_hex(lesson.codes.members.tobytes() + lesson.codes.sure.tobytes())
+    if lesson.classes_before is not None:
+        yield lesson.classes_before.digest()
 
 
 def learning_rate_at(step: int, steps: int, highest: float) -> float:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from lifelong.training.augmentation import normalised
 from lifelong.training.checkpoints import Weights
 from lifelong.training.datasets import draw
-from lifelong.training.distillation import distillation_loss
 from lifelong.training.ewc import ewc_penalty, fisher_information
+from lifelong.training.label_shift import cross_entropy_of, distillation_of
 from lifelong.training.lesson import Lesson
-from lifelong.training.losses import LOSS_STRIDE, cross_entropy, enlarged_logits
+from lifelong.training.losses import LOSS_STRIDE, enlarged_logits
 
 _FISHER_PICTURES = 64
 
@@ -40,17 +40,22 @@ MakePenalty = Callable[[Lesson, nn.Module, Callable[[Weights], Answers]], Penalt
 def keeping_answers(
     lesson: Lesson, _student: nn.Module, frozen: Callable[[Weights], Answers]
 ) -> Penalty | None:
-    """The incumbent's answers (Li & Hoiem 2016): `distillation.py` has the formula."""
+    """The incumbent's answers (Li & Hoiem 2016): `distillation.py` has the formula.
+
+    Where old labels or the teacher are of other classes, `label_shift.py` has it.
+    """
     section = lesson.section
     if lesson.incumbent is None or section.distillation_weight == 0:
         return None
-    teacher = frozen(lesson.incumbent)
+    before = lesson.classes_before
+    teacher = frozen(lesson.incumbent if before is None else before.weights)
+    distillation = distillation_of(lesson.codes, before, lesson.classes)
 
     def penalty(step: Step) -> Tensor:
         # Where something is replayed, the teacher is asked about that alone: there it is at
         # home, and on the new pictures its doubts would only slow the student down.
         asked = slice(len(step.pictures) - step.old if step.old else 0, None)
-        return section.distillation_weight * distillation_loss(
+        return section.distillation_weight * distillation(
             step.logits[asked],
             teacher(step.pictures[asked]),
             step.target[asked],
@@ -80,9 +85,11 @@ def _fisher(lesson: Lesson, student: nn.Module) -> Weights:
     pictures = normalised(chosen.images.to(device), lesson.preprocessing)
     masks = chosen.masks.to(device).long()[:, ::LOSS_STRIDE, ::LOSS_STRIDE]
     batches = [(pictures[i : i + 1], masks[i : i + 1]) for i in range(len(chosen))]
+    loss = cross_entropy_of(lesson.codes, device)
 
     def loss_of(network: nn.Module, picture: Tensor, mask: Tensor) -> Tensor:
         size = (int(mask.shape[1]), int(mask.shape[2]))
-        return cross_entropy(enlarged_logits(network(picture), size), mask)
+        value: Tensor = loss(enlarged_logits(network(picture), size), mask)
+        return value
 
     return fisher_information(student, batches, loss_of)

@@ -24,11 +24,11 @@ from lifelong.training.checkpoints import (
 )
 from lifelong.training.datasets import joined
 from lifelong.training.devices import computes_in_bf16, device_named, reproducible
+from lifelong.training.label_shift import cross_entropy_of, only_sure
 from lifelong.training.lesson import Lesson, learning_rate_at
 from lifelong.training.losses import (
     LOSS_STRIDE,
     balanced_class_weights,
-    cross_entropy,
     dice,
     enlarged_logits,
 )
@@ -65,7 +65,7 @@ class _Run:
         self.lesson, self.section, self.device = lesson, lesson.section, device
         self.in_bf16 = computes_in_bf16(lesson.section.compute, device)
         strategy = strategy_named(lesson.section.strategy)
-        self.student = self._network()
+        self.student = self._network(lesson.classes)
         self.step = 0
         self.best = _Best()
         if lesson.incumbent is not None:
@@ -77,6 +77,7 @@ class _Run:
         made = [make(lesson, self.student, self._frozen) for make in strategy.penalties]
         self.penalties: list[Penalty] = [penalty for penalty in made if penalty is not None]
         self.class_weights = self._class_weights()
+        self.cross_entropy = cross_entropy_of(lesson.codes, device)
         self.optimizer = torch.optim.AdamW(
             [p for p in self.student.parameters() if p.requires_grad],
             lr=self.lesson.learning_rate,
@@ -118,13 +119,15 @@ class _Run:
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    def _network(self) -> Network:
-        network = build_network(self.section.network, self.lesson.classes, seed=self.section.seed)
+    def _network(self, classes: int) -> Network:
+        network = build_network(self.section.network, classes, seed=self.section.seed)
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _frozen(self, weights: Weights) -> Answers:
         """A network that only answers, computed as the student is."""
-        network = self._network()
+        before = self.lesson.classes_before
+        is_before = before is not None and weights is before.weights
+        network = self._network(before.classes if before and is_before else self.lesson.classes)
         load_weights(network, weights, "the teacher")
         network.eval()
 
@@ -138,6 +141,8 @@ class _Run:
         if self.section.class_weights == "none":
             return None
         masks = joined(self.lesson.new, self.lesson.memory).masks
+        if self.lesson.codes is not None:
+            masks = torch.from_numpy(self.lesson.codes.sure)[masks.long()]
         return balanced_class_weights(masks, self.lesson.classes).to(self.device)
 
     def _batch(self) -> tuple[Tensor, Tensor, Drawn]:
@@ -178,13 +183,14 @@ class _Run:
 
     def _loss(self, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         grown = enlarged_logits(logits, (int(target.shape[1]), int(target.shape[2])))
-        loss = cross_entropy(
+        loss = self.cross_entropy(
             grown,
             target,
             class_weights=self.class_weights,
             picture_weights=None if weights is None else weights.to(self.device),
         )
         if self.section.dice_weight > 0:
+            target = only_sure(target, self.lesson.codes)
             loss = loss + self.section.dice_weight * dice(grown, target)
         return loss
 

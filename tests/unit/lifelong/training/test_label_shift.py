@@ -37,6 +37,12 @@ def test_lll_06_cross_entropy_of_an_old_label_by_hand():
     target = torch.tensor([[[254, 0, 255]]])
     loss = unbiased_cross_entropy(logits, target, table)
     assert float(loss) == pytest.approx((-math.log(0.8) - math.log(0.2)) / 2, rel=1e-5)
+    twice = torch.cat([logits, pixel(0.1, 0.6, 0.3).repeat(1, 1, 1, 3)])
+    both = torch.cat([target, torch.tensor([[[254, 255, 255]]])])
+    counted = torch.tensor([1.0, 3.0])
+    loss = unbiased_cross_entropy(twice, both, table, picture_weights=counted)
+    by_hand = (-math.log(0.8) - math.log(0.2) - 3 * math.log(0.9)) / 5
+    assert float(loss) == pytest.approx(by_hand, rel=1e-5)
     weights = torch.tensor([1.0, 2.0, 3.0])
     loss = unbiased_cross_entropy(logits, target, table, class_weights=weights)
     assert float(loss) == pytest.approx((-3 * math.log(0.8) - math.log(0.2)) / 4, rel=1e-5)
@@ -78,9 +84,13 @@ def test_lll_06_distillation_by_hand_one_class_cut_from_one():
     """t = (0.3, 0.7), s = (0.4, 0.1, 0.5) with class 2 cut from 1: q = (0.4, 0.6)."""
     change = change_classes(LabelMap(("a", "b"), ((1, 1, 1), (2, 2, 2))), add={"n": ("b",)})
     loss = unbiased_distillation(
-        pixel(0.4, 0.1, 0.5), pixel(0.3, 0.7), torch.tensor([[[255]]]), plain_codes(3),
-        teacher_classes(change), temperature=1.0,
-    )  # fmt: skip
+        pixel(0.4, 0.1, 0.5),
+        pixel(0.3, 0.7),
+        torch.tensor([[[255]]]),
+        codes=plain_codes(3),
+        classes=teacher_classes(change),
+        temperature=1.0,
+    )
     by_hand = 0.3 * math.log(0.3 / 0.4) + 0.7 * math.log(0.7 / 0.6)
     assert float(loss) == pytest.approx(by_hand, rel=1e-4)
 
@@ -99,9 +109,13 @@ def test_lll_06_distillation_by_hand_cut_from_two_merged_and_removed():
     )
     assert change.after.names == ("building", "vehicle", "tram")
     loss = unbiased_distillation(
-        pixel(0.3, 0.2, 0.5), pixel(0.2, 0.2, 0.1, 0.5), torch.tensor([[[255]]]), plain_codes(3),
-        teacher_classes(change), temperature=1.0,
-    )  # fmt: skip
+        pixel(0.3, 0.2, 0.5),
+        pixel(0.2, 0.2, 0.1, 0.5),
+        torch.tensor([[[255]]]),
+        codes=plain_codes(3),
+        classes=teacher_classes(change),
+        temperature=1.0,
+    )
     by_hand = 0.25 * math.log(0.25 / 0.425) + 0.75 * math.log(0.75 / 0.575)
     assert float(loss) == pytest.approx(by_hand, rel=1e-4)
 
@@ -110,9 +124,13 @@ def test_lll_06_the_teacher_says_nothing_of_a_class_that_older_labels_left_unlab
     change = change_classes(LabelMap(("a", "b"), ((1, 1, 1), (2, 2, 2))), add={"n": ()})
     student = pixel(0.15, 0.35, 0.5).requires_grad_()
     loss = unbiased_distillation(
-        student, pixel(0.3, 0.7), torch.tensor([[[255]]]), plain_codes(3), teacher_classes(change),
+        student,
+        pixel(0.3, 0.7),
+        torch.tensor([[[255]]]),
+        codes=plain_codes(3),
+        classes=teacher_classes(change),
         temperature=1.0,
-    )  # fmt: skip
+    )
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
     (gradient,) = torch.autograd.grad(loss, student)
     assert gradient.abs().max() < 1e-6
@@ -127,10 +145,14 @@ def test_lll_06_the_teacher_is_believed_where_the_label_may_be_what_it_says():
     def loss(label: int) -> float:
         return float(
             unbiased_distillation(
-                student, says_building, torch.tensor([[[label]]]), codes, teacher_classes(change),
+                student,
+                says_building,
+                torch.tensor([[[label]]]),
+                codes=codes,
+                classes=teacher_classes(change),
                 temperature=2.0,
             )
-        )  # fmt: skip
+        )
 
     assert loss(254) > 0.0  # building, or tram
     assert loss(1) == loss(255) == loss(254)
@@ -143,6 +165,8 @@ def test_lll_06_without_a_change_it_is_the_plain_distillation():
     teacher = torch.randn(2, 4, 3, 5, generator=generator)
     target = torch.randint(0, 4, (2, 6, 10), generator=generator)
     same = teacher_classes(change_classes(STREET))
-    ours = unbiased_distillation(student, teacher, target, plain_codes(4), same, temperature=2.0)
+    ours = unbiased_distillation(
+        student, teacher, target, codes=plain_codes(4), classes=same, temperature=2.0
+    )
     theirs = distillation_loss(student, teacher, target, temperature=2.0)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
