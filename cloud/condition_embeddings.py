@@ -29,13 +29,17 @@ Row = NDArray[np.float32]  # (D,)
 
 
 class Embeddings:
-    """Of the pictures of one model version; a picture that cannot be read has none."""
+    """Of the pictures of one model version.
+
+    A picture that cannot be read has none, and is tried again by the next process.
+    """
 
     def __init__(self, storage: Storage, bundle: ModelBundle) -> None:
         self._storage = storage
         self._bundle = bundle
         self._length = _length_of(bundle.manifest.familiarity)
-        self._rows: dict[SampleId, Row | None] = {}
+        self._rows: dict[SampleId, Row] = {}
+        self._unreadable: set[SampleId] = set()
         self._segmenter: OnnxSegmenter | None = None  # made when a picture must be looked at
 
     @property
@@ -66,14 +70,18 @@ class Embeddings:
         Args:
             key: where the picture lies; "" where the inbox puts admitted ones.
         """
-        if sample_id not in self._rows:
-            self._rows[sample_id] = self._kept(sample_id) if self._length else None
-        if self._rows[sample_id] is None and self._length:
-            self._rows[sample_id] = self._made(sample_id, key or image_key(sample_id))
+        if not self._length or sample_id in self._unreadable:
+            return None
+        if not self.knows(sample_id):
+            made = self._made(sample_id, key or image_key(sample_id))
+            if made is None:
+                self._unreadable.add(sample_id)
+                return None
+            self._rows[sample_id] = made
         return self._rows[sample_id]
 
     def knows(self, sample_id: SampleId) -> bool:
-        """Need the picture not be looked at?"""
+        """Is the embedding here, so that the picture need not be looked at?"""
         if sample_id not in self._rows:
             kept = self._kept(sample_id)
             if kept is None:

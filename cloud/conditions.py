@@ -76,6 +76,7 @@ class Conditions:
         self._bundle = bundle
         self._now = now
         self._features = KeptFeatures(storage)
+        self._embeddings: Embeddings | None = None
         self._seen: _View | None = None
         self._compared_for: VersionId | None = None
         self._examples: dict[SampleId, HardExample] = {}
@@ -103,16 +104,20 @@ class Conditions:
         Args:
             at_once: pictures to open at most; None: all.
         """
+        embeddings, arrived = self._embeddings_now(), list(examples)
+        if embeddings is None:
+            return 0
+        for example in arrived:  # before the view is made: a condition's middle may rest on these
+            embeddings.take(example.sample_id, example.version_id, example.embedding)
         view = self._view()
         if view is None:
             return 0
         unseen, opened = 0, 0
-        for example in examples:
+        for example in arrived:
             sample_id = example.sample_id
             if sample_id in self._said or task_name(example.attributes) != GENERAL:
                 continue
-            ready = view.embeddings.take(sample_id, example.version_id, example.embedding)
-            if not ready and not view.embeddings.knows(sample_id):
+            if not view.embeddings.knows(sample_id):
                 if at_once is not None and opened >= at_once:
                     continue
                 opened += 1
@@ -160,9 +165,8 @@ class Conditions:
         return view.allocator.tasks if view is not None else ()
 
     def embeddings(self) -> Embeddings | None:
-        """Those of the newest model; None when there is no model, or it describes nothing."""
-        view = self._view()
-        return view.embeddings if view is not None else None
+        """Those of the newest model; None when there is no model."""
+        return self._embeddings_now()
 
     # -- proposing ---------------------------------------------------------------------------
 
@@ -252,20 +256,23 @@ class Conditions:
         row = view.embeddings.of(sample_id, example.image_key)
         return view.allocator.allocate(row) if row is not None else None
 
-    def _view(self) -> _View | None:
-        """By the newest model and what was decided so far; None when there is no model."""
+    def _embeddings_now(self) -> Embeddings | None:
         release = self._current()
         if release is None:
             return None
-        kb = self._kb
+        if self._embeddings is None or self._embeddings.version_id != release.version_id:
+            self._embeddings = Embeddings(self._storage, self._bundle(release.version_id))
+        return self._embeddings
+
+    def _view(self) -> _View | None:
+        """By the newest model and what was decided so far; None when there is no model."""
+        embeddings, kb = self._embeddings_now(), self._kb
+        if embeddings is None:
+            return None
         decided = tuple(len(kb.of(kind)) for kind in (Condition, ConditionRuling, TaskMerge))
-        state = (release.version_id, *decided)
+        state = (embeddings.version_id, *decided)
         if self._seen is not None and self._seen.state == state:
             return self._seen
-        if self._seen is not None and self._seen.embeddings.version_id == release.version_id:
-            embeddings = self._seen.embeddings
-        else:
-            embeddings = Embeddings(self._storage, self._bundle(release.version_id))
         allocator = Allocator(
             embeddings.familiarity,
             unseen_from=self._section.unseen_from,
