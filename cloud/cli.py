@@ -20,6 +20,7 @@ from cloud.convert_cli import convert_app
 from cloud.edges_cli import edges, rollout_app
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
+from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
@@ -38,6 +39,7 @@ job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(kb_app, name="kb")
 app.add_typer(export_app, name="export")
 app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")

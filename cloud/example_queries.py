@@ -27,7 +27,11 @@ class ExampleQuery:
     edge: str = ""
     version: str = ""  # of the model that was unsure, or how its id begins
     since: datetime | None = None  # by the device's clock
+    until: datetime | None = None  # not later than that
     min_score: float | None = None
+    max_score: float | None = None
+    min_novelty: float | None = None  # who asks for novelty means examples that have one
+    max_novelty: float | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     order: str = "priority"
 
@@ -37,13 +41,21 @@ class ExampleQuery:
             self.edge in ("", example.edge_id)
             and example.version_id.startswith(self.version)
             and (self.since is None or example.captured_at >= self.since)
-            and (self.min_score is None or example.score >= self.min_score)
+            and (self.until is None or example.captured_at <= self.until)
+            and _lies_in(example.score, self.min_score, self.max_score)
+            and _lies_in(example.novelty, self.min_novelty, self.max_novelty)
             and all(example.attributes.get(k) == v for k, v in self.attributes.items())
         )
 
     def answer(self, examples: Iterable[HardExample]) -> list[HardExample]:
         """Those that fit, in the order that was asked for."""
         return sorted((one for one in examples if self.fits(one)), key=ORDERS[self.order])
+
+
+def _lies_in(value: float | None, low: float | None, high: float | None) -> bool:
+    if value is None:
+        return low is None and high is None
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def admitted_examples(storage: Storage) -> list[HardExample]:
@@ -71,7 +83,7 @@ def attributes_of(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def moment_of(text: str) -> datetime:
+def moment_of(text: str, option: str = "--since") -> datetime:
     """A date or a moment in ISO 8601; without a zone it is UTC.
 
     Raises:
@@ -80,5 +92,5 @@ def moment_of(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"--since {text!r}: write 2026-03-01 or 2026-03-01T12:00") from error
+        raise ConfigError(f"{option} {text!r}: write 2026-03-01 or 2026-03-01T12:00") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

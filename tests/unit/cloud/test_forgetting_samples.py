@@ -1,10 +1,12 @@
-"""KB-07, LLL-05: what somebody wants to be forgotten goes everywhere, whatever crashes meanwhile."""
+"""KB-07, LLL-05: what is to be forgotten goes everywhere, whatever crashes meanwhile."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from annotation.studio_tasks import StudioTask
+from annotation.task_fields import ROUND, SAMPLE
 from annotation.task_removal import StudioRemoval
 from cloud.admissions import Admissions
 from cloud.affected_models import advice, affected_models
@@ -228,12 +230,10 @@ def test_kb_07_a_task_id_that_means_another_picture_by_now_is_left_alone(room: R
     """Label Studio gives a deleted task's id to the next one."""
 
     class Studio:
-        deleted: list[int] = []
+        def __init__(self) -> None:
+            self.deleted: list[int] = []
 
         def task(self, task_id: int):
-            from annotation.studio_tasks import StudioTask
-            from annotation.task_fields import ROUND, SAMPLE
-
             sample = id_of(0) if task_id == 100 else "ffffffffffffffff"
             return StudioTask(
                 task_id=task_id,
@@ -248,8 +248,9 @@ def test_kb_07_a_task_id_that_means_another_picture_by_now_is_left_alone(room: R
             self.deleted.append(task_id)
 
     plan = room.forgetting().plan("device", "edge-1")
-    assert StudioRemoval(Studio()).remove(plan.tasks) == []
-    assert Studio.deleted == [100]
+    studio = Studio()
+    assert StudioRemoval(studio).remove(plan.tasks) == []
+    assert studio.deleted == [100]
 
 
 class Dying(Storage):
