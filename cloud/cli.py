@@ -297,7 +297,7 @@ def _rounds_text(overview: dict[str, Any]) -> str:
             for c, v in r["miou_after"].items()
         )
         lines.append(f"round {r['number']}: {r['state']} {r['condition']} {gains}".rstrip())
-        lines += [f"    {reason}" for reason in r["reasons"]]
+        lines += [f"    {line}" for line in (*r["reasons"], *r["notes"], *r["leaks"])]
     return "\n".join(lines)
 
 

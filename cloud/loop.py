@@ -84,8 +84,9 @@ class Annotators(Protocol):
 class Job(Protocol):
     """Who trains and judges: Sedna, or the local job."""
 
-    def hand_over(self, round_: Round) -> None:
-        """Make a round's annotations samples and offer them for training."""
+    def hand_over(self, round_: Round) -> tuple[str, ...]:
+        """Make a round's annotations samples and offer them for training; what was kept from
+        training because a hold-out holds it, in words."""
 
     def candidate(self, number: RoundNumber) -> VersionId | None:
         """The model that a round trained; None while it has none."""
@@ -142,11 +143,13 @@ def advance(round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSec
                 return round_.next(RoundState.FAILED, failure="no task was annotated", **people)
             return round_.next(RoundState.TRAINING, **people)
         case RoundState.TRAINING:
-            at.job.hand_over(round_)
+            leaks = at.job.hand_over(round_)
             if reason := at.job.failure(round_.number):
-                return round_.next(RoundState.FAILED, failure=reason)
+                return round_.next(RoundState.FAILED, failure=reason, leaks=leaks)
             candidate = at.job.candidate(round_.number)
-            return round_.next(RoundState.GATING, candidate=candidate) if candidate else round_
+            if not candidate:
+                return round_
+            return round_.next(RoundState.GATING, candidate=candidate, leaks=leaks)
         case RoundState.GATING:
             examination = at.job.examination(_of(round_.candidate))
             if examination is None:

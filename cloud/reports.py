@@ -33,6 +33,7 @@ def round_summary(round_: Round, kb: KnowledgeBase) -> dict[str, Any]:
         "accepted": round_.decision.accepted if round_.decision else None,
         "reasons": list(round_.decision.reasons) if round_.decision else _failure(round_),
         "notes": list(round_.decision.notes) if round_.decision else [],
+        "leaks": list(round_.leaks),
         "hard_examples": len(round_.examples),
         "annotated": len(round_.annotations),
         "skipped": len(round_.skips),

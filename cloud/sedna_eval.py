@@ -9,14 +9,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cloud.class_examination import examined, rules_for, with_classes_told
 from cloud.code_version import code_version
 from cloud.held_back import by_todays_names
+from cloud.leak_watch import LeakWatch, leak_reason
 from cloud.releases import Releases
 from cloud.training_records import examination_setting
 from cloud.worker_files import read_model, write_output
-from lifelong.config import Config
-from lifelong.errors import ConfigError, LifelongError, SednaError
+from lifelong.config import Config, load_label_map
+from lifelong.errors import (
+    ConfigError,
+    LifelongError,
+    ModelError,
+    SednaError,
+    UnfitModelError,
+)
 from lifelong.evaluation import (
     Examined,
     FileHoldout,
@@ -24,7 +34,7 @@ from lifelong.evaluation import (
     holdouts_of_samples,
     read_holdouts,
 )
-from lifelong.gate import decide
+from lifelong.gate import decide, refuse
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_map_history import LabelMapHistory, read_history
 from lifelong.label_readings import LabelReader
@@ -35,6 +45,7 @@ from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.read_labels import painted_with, read_as_present
 from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import EvaluationReport, Examination
+from lifelong.records.pixels import Prediction
 from lifelong.records.samples import Sample, Split
 from lifelong.segmenter import OnnxSegmenter
 
@@ -85,13 +96,22 @@ def examine(
         return known
     releases = Releases(storage, journal, utc_now)
     incumbent = releases.incumbent()
+    if reason := _other_classes(candidate, load_label_map(config)):
+        return _unexamined(candidate, incumbent, kb, reason)
+    if leaks := LeakWatch(storage, kb, config.holdouts).leaks_of(candidate.version_id):
+        return _unexamined(candidate, incumbent, kb, leak_reason(leaks))
     holdouts, reader = _holdouts(config, kb, storage, candidate.manifest.label_map)
-    sat = examined(
-        OnnxSegmenter(candidate),
-        (OnnxSegmenter(incumbent), incumbent.manifest.label_map) if incumbent else None,
-        holdouts,
-        reader,
-    )
+    if not holdouts:
+        return _unexamined(candidate, incumbent, kb, "there is no hold-out to examine it on")
+    try:
+        sat = examined(
+            Sitting(candidate),
+            (OnnxSegmenter(incumbent), incumbent.manifest.label_map) if incumbent else None,
+            holdouts,
+            reader,
+        )
+    except UnfitModelError as error:
+        return _unexamined(candidate, incumbent, kb, str(error))
     # The gate weighs the conditions that either model was trained for; hold-outs of conditions
     # that nobody has met yet are measured and shown, but decide nothing.
     earlier = kb.tasks_learned_by(incumbent.version_id if incumbent else None)
@@ -111,6 +131,54 @@ def examine(
     setting = examination_setting(candidate.version_id, holdouts, code_version())
     kb.add([examination, setting], why=f"round {candidate.manifest.round_number}: examined")
     return examination
+
+
+def _unexamined(
+    candidate: ModelBundle, incumbent: ModelBundle | None, kb: KnowledgeBase, reason: str
+) -> Examination:
+    """A candidate that cannot be judged is refused like a bad one; a round must come to an end."""
+    deployed = incumbent.version_id if incumbent else None
+    examination = Examination(
+        round_number=candidate.manifest.round_number,
+        candidate=EvaluationReport(version_id=candidate.version_id, tasks={}),
+        incumbent=None,
+        decision=refuse(candidate.version_id, deployed, [reason]),
+    )
+    kb.add([examination], why=f"round {candidate.manifest.round_number}: could not be examined")
+    return examination
+
+
+def _other_classes(candidate: ModelBundle, present: LabelMap) -> str:
+    """What is wrong with the candidate's classes; empty when they are those of today."""
+    names = candidate.manifest.label_map.names
+    if names == present.names:
+        return ""
+    if sorted(names) == sorted(present.names):
+        moved = [f"{a} for {b}" for a, b in zip(names, present.names, strict=True) if a != b]
+        return f"label map: its classes are in another order ({', '.join(moved[:5])})"
+    foreign = sorted(set(names) ^ set(present.names))
+    return f"label map: it was trained for other classes ({', '.join(foreign[:5])})"
+
+
+class Sitting:
+    """A candidate in the examination: whatever its network does wrong is the candidate's fault."""
+
+    def __init__(self, candidate: ModelBundle) -> None:
+        try:
+            self._segmenter = OnnxSegmenter(candidate)
+        except ModelError as error:
+            raise UnfitModelError(f"it cannot be loaded: {error}") from error
+
+    def segment(self, image: NDArray[np.uint8]) -> Prediction:
+        """As `OnnxSegmenter.segment`.
+
+        Raises:
+            UnfitModelError: NaN, or anything else that is no answer.
+        """
+        try:
+            return self._segmenter.segment(image)
+        except ModelError as error:
+            raise UnfitModelError(f"it does not answer: {error}") from error
 
 
 def only(report: EvaluationReport, tasks: list[str]) -> EvaluationReport:

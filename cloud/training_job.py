@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cloud.held_back import held_back
+from cloud.leak_watch import LeakWatch
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_weights import AUTO
@@ -24,6 +25,7 @@ from lifelong.records.model_versions import Examination
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.rounds import Round
 from lifelong.records.samples import Annotation, HardExample, Sample, Split
+from lifelong.records.wire import dumps, json_object
 
 
 class TrainingJob:
@@ -36,23 +38,38 @@ class TrainingJob:
         section: JobSection,
         journal: Journal,
         task_of: Callable[[HardExample], str] = lambda example: task_name(example.attributes),
+        holdouts: Path | None = None,
     ) -> None:
-        """`task_of`: the learning task of a picture; asked once for each."""
+        """
+        Args:
+            task_of: the learning task of a picture; asked once for each.
+            holdouts: folder of fixed hold-outs, whose pictures must not train.
+        """
         self._storage = storage
         self._kb = kb
         self._section = section
         self._journal = journal
         self._task_of = task_of
-        self._handed_over: set[RoundNumber] = set()
+        self._watch = LeakWatch(storage, kb, holdouts)
+        self._handed_over: dict[RoundNumber, tuple[str, ...]] = {}
 
-    def hand_over(self, round_: Round) -> None:
+    def hand_over(self, round_: Round) -> tuple[str, ...]:
         """Make a round's annotations samples and append each once to the Dataset's index.
 
         A service asks again at every look while training runs; it is done once a life.
+
+        Returns:
+            Which samples were kept from training, or from examining, because their twin does the
+            other; in words.
         """
-        if round_.number in self._handed_over:
-            return
-        samples = self._samples(round_)
+        if round_.number not in self._handed_over:
+            self._handed_over[round_.number] = self._hand_over(round_)
+        return self._handed_over[round_.number]
+
+    def _hand_over(self, round_: Round) -> tuple[str, ...]:
+        settled = self._watch.settle(self._samples(round_))
+        samples = sorted(settled.samples, key=lambda s: (s.split is Split.EVAL, s.sample_id))
+        told = self._leaks_told(round_.number, settled.told)
         if self._kb.add(samples, why=f"round {round_.number}: annotations"):
             self._journal.event(
                 "samples.added",
@@ -61,7 +78,18 @@ class TrainingJob:
                 eval=sum(s.split is Split.EVAL for s in samples),
             )
         append_to_index(self._storage, self._section.dataset_path, self._section.index, samples)
-        self._handed_over.add(round_.number)
+        return told
+
+    def _leaks_told(self, number: RoundNumber, told: tuple[str, ...]) -> tuple[str, ...]:
+        """Said in the journal once; kept, since after a crash the samples are settled already."""
+        key = f"leaks/{number:06d}.json"
+        if told and self._storage.size(key) is None:
+            self._storage.put(key, dumps({"round": number, "told": list(told)}))
+            self._journal.event("samples.leaking", round=number, told=list(told))
+        if self._storage.size(key) is None:
+            return ()
+        kept = json_object(self._storage.get(key), key)
+        return tuple(str(line) for line in kept.get("told", ()))
 
     def candidate(self, number: RoundNumber) -> VersionId | None:
         """The model that a round trained; None while it has none."""
@@ -116,7 +144,7 @@ class TrainingJob:
             replace(s, split=written[s.sample_id].split) if s.sample_id in written else s
             for s in samples
         ]
-        return sorted(kept, key=lambda s: (s.split is Split.EVAL, s.sample_id))
+        return sorted(kept, key=lambda s: s.sample_id)
 
     def _sample(
         self, annotation: Annotation, example: HardExample, task: str, split: Split
@@ -135,6 +163,7 @@ class TrainingJob:
             round_number=annotation.round_number,
             edge_id=example.edge_id,
             annotator=annotation.annotator,
+            label_map_digest=annotation.label_map_digest,
             class_pixels={int(i): int(n) for i, n in zip(ids, counts, strict=True)},
         )
 

@@ -19,13 +19,14 @@ from lifelong.records.ids import sha256_hex
 
 # Correlation of details from which two pictures are nearly the same; docs/learning.md tells how
 # it was measured.
-NEAR = 0.8
+NEAR = 0.75
 
 _WIDTH, _HEIGHT = 128, 96  # pixels of the kept grey picture
 _COARSE, _COARSE_REACH = (24, 18), 3  # where likely pairs are looked for: size, reach of a mean
 _FINE, _FINE_REACH = (64, 48), 4  # where details are compared
 _LIKELY = 0.55  # correlation of the coarse pictures from which a pair is looked at closely
 _CLOSELY = 3  # pairs looked at closely for each training picture, the likeliest
+_HOPELESS = 0.2  # correlation at the start from which no better alignment makes a pair
 _MOST_CUT = 0.14  # of width or height, at each edge
 _STEPS = (0.03, 0.015, 0.0075)  # of width or height, of the search for the best alignment
 _FAINT = 4.0  # grey levels: weaker detail than this is not blown up to full strength
@@ -169,6 +170,8 @@ def _aligned(large: NDArray[np.uint8], small: NDArray[np.uint8], start: Box) -> 
         return float(_details(_window(picture, window, _FINE), _FINE_REACH) @ wanted)
 
     best, window = max((score(box), box) for box in {start, _WHOLE})
+    if best < _HOPELESS:
+        return best
     for step in _STEPS:
         moved = True
         while moved:

@@ -53,6 +53,7 @@ class Round:
     candidate: VersionId | None = None
     decision: GateDecision | None = None
     failure: str = ""  # why the round FAILED, in words
+    leaks: tuple[str, ...] = ()  # samples kept apart because a twin examines, or trains, in words
     entered: Mapping[str, datetime] = field(default_factory=dict)  # state -> UTC
 
     @property

@@ -135,8 +135,8 @@ def running(
 class NoJob:
     """Training that never ends."""
 
-    def hand_over(self, _: Round) -> None:
-        return None
+    def hand_over(self, _: Round) -> tuple[str, ...]:
+        return ()
 
     def failure(self, _: int) -> str:
         return ""

@@ -140,13 +140,14 @@ class World:
 
         return self.call(do)  # type: ignore[return-value]
 
-    def hand_over(self, round_: Round) -> None:
+    def hand_over(self, round_: Round) -> tuple[str, ...]:
         def do() -> None:
             for annotation in round_.annotations:
                 self.handed_over[annotation.sample_id] = round_.number
             self.trained.add(round_.number)
 
         self.call(do)
+        return ()
 
     def candidate(self, number: RoundNumber) -> VersionId | None:
         return NEW.version_id if number in self.trained else None

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cloud.leak_watch import LeakWatch
 from cloud.training_job import TrainingJob, append_to_index
 from cloud.worker_files import index_lines
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
-from lifelong.records.ids import RoundNumber, sha256_hex
+from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import Annotation, Sample, Split
@@ -101,3 +102,49 @@ def test_nothing_is_appended_for_samples_that_are_there(tmp_path: Path) -> None:
     a_job(storage, tmp_path).hand_over(a_handed_round(storage, 2))
     samples: list[Sample] = list(KnowledgeBase(storage).samples.values())
     assert append_to_index(storage, tmp_path / "dataset", "index.txt", samples) == 0
+
+
+def test_lll13_a_twin_of_a_hold_outs_picture_never_trains(tmp_path: Path) -> None:
+    """LLL-13: it is put aside before training; journal, round and a restart say so."""
+    storage = open_storage("memory://")
+    place = tmp_path / "holdouts" / "day" / "eval"
+    (place / "images").mkdir(parents=True)
+    (place / "train_ids").mkdir()
+    (place / "images" / "held.jpg").write_bytes(a_jpeg(1))
+    (place / "train_ids" / "held.png").write_bytes(a_mask_png(1))
+    round_ = a_handed_round(storage, 4)
+    section = JobSection(dataset_path=tmp_path / "dataset", train_share=1.0)
+
+    def hand_over() -> tuple[str, ...]:
+        kb, journal = KnowledgeBase(storage), Journal(tmp_path, "cloud")
+        return TrainingJob(storage, kb, section, journal, holdouts=tmp_path / "holdouts").hand_over(
+            round_
+        )
+
+    (told,) = hand_over()
+    leaking = round_.examples[1].sample_id
+    assert told == f"{leaking} is day/held.jpg, of a hold-out: it never trains"
+    samples = KnowledgeBase(storage).samples
+    assert {key for key, s in samples.items() if s.split is Split.EVAL} == {leaking}
+    assert hand_over() == (told,), "after a restart"
+    journal = "".join(path.read_text() for path in (tmp_path / "cloud").iterdir())
+    assert journal.count("samples.leaking") == 1
+
+
+def test_lll13_a_twin_of_what_trains_already_does_not_examine(tmp_path: Path) -> None:
+    """LLL-13: nor does a new sample train whose twin is held back in the same round."""
+    storage = open_storage("memory://")
+    kb = KnowledgeBase(storage)
+    round_ = a_handed_round(storage, 4)
+    a_job(storage, tmp_path, share=0.5).hand_over(round_)
+    first = KnowledgeBase(storage).samples
+    trains = next(s for s in first.values() if s.split is Split.TRAIN)
+    examines = next(s for s in first.values() if s.split is Split.EVAL)
+    twins = [
+        replace(trains, sample_id=SampleId("a" * 16), split=Split.EVAL),
+        replace(examines, sample_id=SampleId("b" * 16), split=Split.TRAIN),
+    ]
+    kb.refresh()
+    settled = LeakWatch(storage, kb, None).settle(twins)
+    assert [s.split for s in settled.samples] == [Split.TRAIN, Split.EVAL]
+    assert len(settled.told) == 2
