@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from lifelong.evaluation import Examined
 from lifelong.label_map_changes import LabelMapChange
 from lifelong.label_map_history import read_history
 from lifelong.label_readings import LabelReader
+from lifelong.label_weights import weight_of
+from lifelong.labels_config import LabelsSection
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
@@ -32,7 +35,7 @@ from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import Sample
 from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
-from lifelong.training.datasets import pictures_from_samples
+from lifelong.training.datasets import Pictures, pictures_from_samples
 from lifelong.training.descriptions import FEWEST_PICTURES
 from lifelong.training.head_growth import grown_weights
 from lifelong.training.label_shift import ClassesBefore, teacher_classes
@@ -67,12 +70,23 @@ class Learner:
     """Trains candidates by one section of the configuration."""
 
     def __init__(
-        self, storage: Storage, label_map: LabelMap, section: TrainingSection, work_dir: Path
+        self,
+        storage: Storage,
+        label_map: LabelMap,
+        section: TrainingSection,
+        work_dir: Path,
+        *,
+        labels: LabelsSection | None = None,
     ) -> None:
+        """
+        Args:
+            labels: what labels count that no person saw; None: the defaults.
+        """
         self.storage = storage
         self.label_map = label_map
         self.section = section
         self.work_dir = work_dir  # of this learner alone; holds its checkpoint
+        self._weight_of = partial(weight_of, section=labels or LabelsSection())
 
     def train(
         self,
@@ -104,12 +118,12 @@ class Learner:
         kept = self._exemplars(memory, reader)
         measured = _held_back(new, kept)
         aside = {sample.sample_id for sample in measured}
-        how, samples = self._preprocessing, [*new, *kept]
+        samples = [*new, *kept]
         lesson = Lesson(
             section=self.section,
             classes=len(self.label_map),
-            new=pictures_from_samples(_without(new, aside), self.storage, reader, how),
-            memory=pictures_from_samples(_without(kept, aside), self.storage, reader, how),
+            new=self._pictures(_without(new, aside), reader),
+            memory=self._pictures(_without(kept, aside), reader),
             incumbent=None if begun is None else begun.weights,
             codes=None if reader.codes.are_plain else reader.codes,
             classes_before=None if begun is None else begun.before,
@@ -150,6 +164,11 @@ class Learner:
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in samples),
             replayed=(),
+        )
+
+    def _pictures(self, samples: Sequence[Sample], reader: LabelReader) -> Pictures:
+        return pictures_from_samples(
+            samples, self.storage, reader, self._preprocessing, weight_of=self._weight_of
         )
 
     @property

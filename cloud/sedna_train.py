@@ -82,7 +82,9 @@ def _candidate(
     new = kb.not_learned_by(parent)
     if not new:
         raise TrainingError(f"round {number}: no sample that version {parent} has not learned")
-    learner = Learner(storage, load_label_map(config), config.training, work_dir)
+    learner = Learner(
+        storage, load_label_map(config), config.training, work_dir, labels=config.labels
+    )
     started = time.monotonic()
     candidate: Candidate = learner.train(
         new=new,

@@ -1,7 +1,7 @@
 """Samples as tensors: decoded once, kept as uint8 at the network's size, drawn in mixed batches."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,19 +78,29 @@ def pictures_from_pairs(
 
 
 def pictures_from_samples(
-    samples: Sequence[Sample], storage: Storage, reader: LabelReader, how: Preprocessing
+    samples: Sequence[Sample],
+    storage: Storage,
+    reader: LabelReader,
+    how: Preprocessing,
+    *,
+    weight_of: Callable[[Sample], float] = lambda sample: 1.0,
 ) -> Pictures:
     """Read, verify, decode and scale samples; their masks hold `reader`'s label codes.
+
+    Args:
+        weight_of: how much a sample counts, 0 .. 1.
 
     Raises:
         ChecksumError, ObjectNotFoundError: an object is damaged or gone.
         ImageError, LabelMapError: bytes that are not an image, ids that are not classes.
     """
     pictures = pictures_from_pairs((_pair(sample, storage, reader) for sample in samples), how)
+    weights = [weight_of(sample) for sample in samples]
     return Pictures(
         images=pictures.images,
         masks=pictures.masks,
         learning_tasks=tuple(sample.learning_task for sample in samples),
+        weights=None if all(weight == 1.0 for weight in weights) else torch.tensor(weights),
     )
 
 
