@@ -48,7 +48,7 @@ def train_with_unlabelled(
         TrainingError: no labelled picture to learn from.
         DivergedError: the loss became NaN or infinite.
     """
-    if not len(unlabelled) or lesson.incumbent is None:
+    if not len(unlabelled) or lesson.is_first:
         return train(lesson, checkpoint=checkpoint, on_progress=on_progress)
     half = max(1, lesson.steps // 2)
     first = replace(lesson, section=lesson.section.model_copy(update={"steps": half}))
