@@ -54,6 +54,7 @@ def main() -> None:
                 "peak_mib": round(peak_mib(), 1),
                 "p50_ms": round(_quantile(wall, 0.5), 3),
                 "p99_ms": round(_quantile(wall, 0.99), 3),
+                "cpu_p50_ms": round(_quantile(busy, 0.5), 3),
                 "p99_over_p50": round(_quantile(wall, 0.99) / _quantile(wall, 0.5), 3),
                 "cpu_p99_over_p50": round(_quantile(busy, 0.99) / _quantile(busy, 0.5), 3),
                 "mining_adds": round(sorted(mining)[len(mining) // 2], 4),
