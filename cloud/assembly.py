@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cloud.annotators_by_classes import AnnotatorsByClasses
 from cloud.budgets import Budgets
+from cloud.condition_places import PlacesForConditions
 from cloud.conditions import Conditions
 from cloud.drafts import KeptDrafts
 from cloud.edges import Edges
@@ -23,6 +25,7 @@ from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
 from cloud.releases import Releases
 from cloud.rollout import Rollouts
+from cloud.round_start import RoundStart
 from cloud.rounds import Rounds
 from cloud.selection import Queue
 from cloud.service import Service
@@ -32,6 +35,7 @@ from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.label_map_history import LabelMapHistory, read_history
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
@@ -90,12 +94,15 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
 
     ports = Ports(
         inbox=inbox,
-        selection=Queue(
-            section=cloud.config.queue,
-            kb=cloud.kb,
-            storage=cloud.storage,
-            journal=cloud.journal,
-            bundle=cloud.releases.bundle,
+        selection=PlacesForConditions(
+            Queue(
+                section=cloud.config.queue,
+                kb=cloud.kb,
+                storage=cloud.storage,
+                journal=cloud.journal,
+                bundle=cloud.releases.bundle,
+            ),
+            conditions.wanted,
         ),
         preannotator=preannotator,
         annotators=AutoAccept(
@@ -114,6 +121,13 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
             cloud.config.holdouts,
         ),
         releases=rollouts,
+        trigger=RoundStart(
+            rules=cloud.config.rounds,
+            storage=cloud.storage,
+            label_map=cloud.label_map,
+            journal=cloud.journal,
+            now=utc_now,
+        ),
     )
     rules = cloud.config.rounds
     return Service(
@@ -193,7 +207,15 @@ def make_fleet_view(cloud: Cloud) -> Callable[[], dict[str, Any]]:
 
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
-    """The way to people: one project of Label Studio, or a folder; audits have drafts too."""
+    """The way to people; tasks from before a change of classes keep theirs."""
+    history = read_history(cloud.storage, cloud.label_map)
+    return AnnotatorsByClasses(history, partial(_annotators, cloud, preannotator, history))
+
+
+def _annotators(
+    cloud: Cloud, preannotator: PreAnnotator, history: LabelMapHistory, label_map: LabelMap
+) -> Annotators:
+    """One project of Label Studio, or a folder; audits have drafts too."""
     from annotation.exchange import Exchange
     from annotation.folder_exchange import FolderExchange
     from annotation.review.audits import Audits
@@ -203,13 +225,16 @@ def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
         return FolderExchange(
             storage=cloud.storage,
             folder=config.annotation_folder,
-            label_map=cloud.label_map,
+            label_map=label_map,
             journal=cloud.journal,
             now=utc_now,
         )
+    section = config.label_studio
+    if label_map.digest != cloud.label_map.digest:  # nothing goes out with older classes
+        section = section.model_copy(update={"draft_by_class": {}})
     audits = Audits(
         storage=cloud.storage,
-        label_map=cloud.label_map,
+        label_map=label_map,
         rules=config.review,
         journal=cloud.journal,
         drafter=preannotator.annotate,
@@ -217,13 +242,14 @@ def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
     return Exchange(
         storage=cloud.storage,
         studio=open_label_studio(config),
-        label_map=cloud.label_map,
-        section=config.label_studio,
+        label_map=label_map,
+        section=section,
         journal=cloud.journal,
         now=utc_now,
         webhook_secret=webhook_secret(config.label_studio),
         review=config.review,
         audits=audits if config.review.audit_path is not None else None,
+        other_names=history.other_names(label_map) if history.changes else None,
     )
 
 
@@ -256,7 +282,13 @@ def make_preannotator(cloud: Cloud, drafter: "Drafter") -> PreAnnotator:
     """Who drafts the hard examples of a round."""
     from cloud.preannotation.preannotator import Preannotator
 
-    return KeptDrafts(cloud.storage, Preannotator(cloud.storage, drafter, cloud.label_map))
+    history = read_history(cloud.storage, cloud.label_map)
+
+    def is_present(digest: str) -> bool:
+        return history.map_of(digest, "a draft").digest == cloud.label_map.digest
+
+    real = Preannotator(cloud.storage, drafter, cloud.label_map)
+    return KeptDrafts(cloud.storage, real, is_present=is_present)
 
 
 def make_escalations(cloud: Cloud, drafter: "Drafter") -> Escalations:

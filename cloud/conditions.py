@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from cloud.condition_clusters import centre_of, groups_of
 from cloud.condition_embeddings import Embeddings
 from cloud.condition_names import Difference, about, differences, provisional_name
-from cloud.condition_rulings import merge_tasks, name_condition, name_of
+from cloud.condition_places import ENOUGH
+from cloud.condition_rulings import merge_tasks, name_condition, name_of, standing
 from cloud.picture_features import KeptFeatures
 from cloud.task_likeness import alike
 from lifelong.allocation import Allocation, Allocator, Centre
@@ -157,6 +158,20 @@ class Conditions:
     def gathered(self) -> Mapping[str, int]:
         """Judged pictures by learning task, condition id, or "" for what is alone."""
         return Counter(one.task or one.condition_id for one in self._said.values())
+
+    def wanted(self) -> Mapping[str, tuple[int, frozenset[SampleId]]]:
+        """By open condition: how many pictures people should see still, and which show it.
+
+        Open is what was not dismissed, and what the newest model was not trained for.
+        """
+        known, found = self.known_tasks, {}
+        for condition in self._kb.of(Condition).values():
+            now = standing(self._kb, condition, known)
+            if now.state in ("proposed", "named", "annotated", "trained"):
+                pictures = frozenset(self.pictures_of(condition.condition_id))
+                seen = sum(key in self._kb.samples for key in pictures)
+                found[condition.condition_id] = (max(ENOUGH - seen, 0), pictures)
+        return found
 
     @property
     def known_tasks(self) -> tuple[str, ...]:
