@@ -22,6 +22,7 @@ from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
 from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
+from cloud.leaks_cli import leaks
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
 from cloud.push_cli import push
@@ -50,6 +51,7 @@ app.command()(push)
 app.command()(edges)
 app.command()(budget)
 app.command()(examples)
+app.command()(leaks)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[
@@ -141,14 +143,24 @@ def serve(config: ConfigOption) -> None:
 def rounds(
     config: ConfigOption,
     number: Annotated[int | None, typer.Argument(help="Only this round.")] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="Begin a round with whatever waits, at any hour.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """How the rounds stand, and what is deployed."""
+    """How the rounds stand, and what is deployed; or begin one without waiting for its trigger."""
     from cloud.assembly import open_cloud
     from cloud.reports import rounds_overview
+    from cloud.round_start import ask_for_round
     from lifelong.config import load_config
+    from lifelong.links.journal import utc_now
 
     cloud = open_cloud(load_config(config))
+    if start:
+        asked = ask_for_round(cloud.storage, cloud.rounds.all(), utc_now())
+        told = f"round {asked} begins as soon as the service looks and an example waits"
+        _tell({"asked_for": asked}, told, as_json=as_json)
+        return
     overview = rounds_overview(cloud.rounds.all(), cloud.kb, cloud.releases.history())
     if number is not None:
         overview["rounds"] = [r for r in overview["rounds"] if r["number"] == number]

@@ -3,9 +3,8 @@
 Only what the local job acts on is read; pod templates keep everything else for a cluster.
 """
 
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,22 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lifelong.errors import ConfigError
-
-OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    "gt": operator.gt,
-    ">=": operator.ge,
-    "ge": operator.ge,
-    "=": operator.eq,
-    "==": operator.eq,
-    "eq": operator.eq,
-    "!=": operator.ne,
-    "ne": operator.ne,
-    "<=": operator.le,
-    "le": operator.le,
-    "<": operator.lt,
-    "lt": operator.lt,
-}
+from lifelong.round_triggers import OPERATORS
 
 
 class _Spec(BaseModel):

@@ -75,6 +75,13 @@ class LeakWatch:
         held = [s for s in known.values() if s.split is Split.EVAL]
         return find_leaks(self._of(seen), {**self._fixed(), **self._of(held)})
 
+    def everything(self) -> tuple[tuple[int, int], list[Leak]]:
+        """How many pictures train and how many examine, and what leaks between them."""
+        known = self._kb.samples.values()
+        train = self._of(s for s in known if s.split is Split.TRAIN)
+        held = {**self._fixed(), **self._of(s for s in known if s.split is Split.EVAL)}
+        return (len(train), len(held)), find_leaks(train, held)
+
     def _fixed(self) -> dict[str, Fingerprint]:
         if self._folder is None:
             return {}

@@ -49,6 +49,15 @@ class Selection(Protocol):
         """The order in which people should take what is open."""
 
 
+class Trigger(Protocol):
+    """What begins a round."""
+
+    def begins(
+        self, round_: Round, waiting: Sequence[HardExample], earlier: Sequence[Round]
+    ) -> bool:
+        """May the round begin with what waits?"""
+
+
 class PreAnnotator(Protocol):
     """Who drafts masks."""
 
@@ -118,6 +127,7 @@ class Ports:
     annotators: Annotators
     job: Job
     releases: Releases
+    trigger: Trigger | None = None  # None: as soon as `rounds.min_examples` wait
 
 
 def advance(round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSection) -> Round:
@@ -177,11 +187,16 @@ def _chosen(
     round_: Round, earlier: Sequence[Round], at: Ports, rules: RoundsSection
 ) -> tuple[HardExample, ...]:
     waiting = without(at.inbox.collect(), (past.examples for past in earlier))
+    at_least = rules.min_examples
+    if at.trigger is not None:
+        if not at.trigger.begins(round_, waiting, earlier):
+            return ()
+        at_least = 1
     return at.selection.choose(
         waiting,
         incumbent=round_.incumbent,
         budget=rules.annotation_budget,
-        at_least=rules.min_examples,
+        at_least=at_least,
     )
 
 

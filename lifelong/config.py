@@ -21,6 +21,7 @@ from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
 from lifelong.training_config import TrainingSection as TrainingSection
+from lifelong.trigger_config import TriggerSection
 
 
 class RoundsSection(Section):
@@ -31,6 +32,7 @@ class RoundsSection(Section):
     proceed_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the tasks, finished or skipped
     step_seconds: Seconds = 1.0  # pause between two looks
     lease_seconds: Annotated[float, Field(ge=2)] = 30.0
+    trigger: TriggerSection = TriggerSection()
 
 
 class JobSection(Section):
