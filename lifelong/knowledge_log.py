@@ -128,7 +128,10 @@ def to_bytes(change: Change) -> bytes:
     }
     if change.schema == SCHEMA:
         plain |= {"previous": change.previous, "sha256": change.sha256}
-    data = json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()
+    try:
+        data = json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()
+    except UnicodeEncodeError as error:  # half a surrogate pair in a name
+        raise RecordError(f"{key_of(change.number)}: {error}") from error
     if len(data) > MAX_BYTES:
         raise RecordError(
             f"{key_of(change.number)}: {len(data)} bytes in one change, more than {MAX_BYTES}; "
