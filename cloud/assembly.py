@@ -106,7 +106,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
         ),
         preannotator=preannotator,
         annotators=AutoAccept(
-            make_annotators(cloud, preannotator),
+            with_second_looks(cloud, make_annotators(cloud, preannotator)),
             storage=cloud.storage,
             section=cloud.config.labels,
             journal=cloud.journal,
@@ -204,6 +204,43 @@ def make_fleet_view(cloud: Cloud) -> Callable[[], dict[str, Any]]:
             return fleet_overview(cloud.storage, edges, rollouts, section, utc_now())
 
     return look
+
+
+def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
+    """Annotators who are asked again where the incumbent doubts, if the configuration wishes.
+
+    Raises:
+        ConfigError: it wishes so, and there is no Label Studio to ask in.
+    """
+    from annotation.project import ImageAddresses
+    from annotation.review.asking import AskingDesk
+    from annotation.review.desk import ReviewDesk
+    from cloud.doubted_labels import DoubtedLabels
+
+    config = cloud.config
+    if not config.labels.ask_again_share:
+        return people
+    if config.annotation_folder is not None:
+        raise ConfigError("labels.ask_again_share needs Label Studio, annotation_folder is set")
+    desk = ReviewDesk(
+        storage=cloud.storage,
+        studio=open_label_studio(config),
+        label_map=cloud.label_map,
+        rules=config.review,
+        journal=cloud.journal,
+        now=utc_now,
+        reviewer="cornerloop",
+    )
+    root = config.label_studio.local_files_root
+    return DoubtedLabels(
+        people,
+        AskingDesk(desk, ImageAddresses(cloud.storage.url, root)),
+        storage=cloud.storage,
+        journal=cloud.journal,
+        share=config.labels.ask_again_share,
+        names=cloud.label_map.names,
+        incumbent=cloud.releases.incumbent,
+    )
 
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:

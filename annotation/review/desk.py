@@ -34,7 +34,7 @@ from annotation.studio_tasks import (
     StudioTask,
     begun_with,
 )
-from annotation.task_fields import NOTE
+from annotation.task_fields import NOTE, UNSURE
 from annotation.tasks import carries, model_version_of
 from lifelong.errors import RecordError, ReviewError
 from lifelong.links.journal import Journal
@@ -166,9 +166,17 @@ class ReviewDesk:
         return made
 
     def reject(
-        self, task: AnnotationTask, reason: str, annotation_id: int | None = None
+        self,
+        task: AnnotationTask,
+        reason: str,
+        annotation_id: int | None = None,
+        *,
+        picture_url: str = "",
     ) -> list[Decision]:
         """Send what was submitted back to the queue, with the reason in the annotator's sight.
+
+        Args:
+            picture_url: of a picture that shows what is meant; "": none.
 
         Raises:
             ReviewError: there is nothing to reject, or no reason.
@@ -190,7 +198,8 @@ class ReviewDesk:
         left = self._as_left(task, full, chosen[-1])
         made = self._decide(task, stands.live, chosen, Verdict.REJECTED, reason)
         self._open_with(task, left, shown)
-        self._studio.set_task_data(task.task_id, {**full.data, NOTE: reason})
+        shown_too = {UNSURE: picture_url} if picture_url else {}
+        self._studio.set_task_data(task.task_id, {**full.data, NOTE: reason, **shown_too})
         for one in chosen:
             self._studio.delete_annotation(one.annotation_id)
         return made
