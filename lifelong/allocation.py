@@ -2,16 +2,15 @@
 
 An embedding (`lifelong/training/descriptions.py`) has K coordinates within the plane of what the
 model knows, whitened by what pictures of one learning task differ by, and one that says how far
-the picture lies from that plane. So each known task is a Gaussian around its prototype with one
-covariance for all, the identity times s², and nearest means most likely: linear discriminant
-analysis with equal priors. s² is the median squared distance on held-back pictures over K + 1,
-1 at least: a model's own training pictures lie nearer than others do.
+the picture lies from that plane. Within the plane each known task is a Gaussian around its
+prototype with one covariance for all, the identity, and nearest means most likely: linear
+discriminant analysis with equal priors. The last coordinate has no part in that: it says how far
+and not where, and CamVid's dusk was given to day because of it.
 
-A picture whose novelty (`lifelong/novelty.py`) reaches a limit belongs to no known task. It may
-belong to a condition that was found in unseen pictures. Those differ most by the last coordinate,
-which says how far and not where; so only the K others compare them. There two pictures of one
-condition lie sqrt(2 K) apart and a picture sqrt(K) from its centre, because each coordinate varies
-by 1; `docs/conditions.md` says how well that holds for conditions the model never saw.
+A picture whose novelty (`lifelong/novelty.py`, of all K + 1) reaches a limit belongs to no known
+task. It may belong to a condition that was found in unseen pictures; within the plane two pictures
+of one condition lie sqrt(2 K) apart and a picture sqrt(K) from its centre, because each coordinate
+varies by 1. `docs/conditions.md` says how well that holds for conditions the model never saw.
 
 Embeddings of two model versions cannot be compared.
 """
@@ -46,7 +45,7 @@ class Allocation:
 
     task: str | None  # the known learning task; None: it is of none of them
     condition_id: str  # the condition found in unseen pictures that it is of; "" when of none
-    nearest: str  # the nearest known learning task, whatever its distance
+    nearest: str  # the nearest known learning task within the plane, whatever its distance
     confidence: float  # 0 .. 1, of the task against the other known ones; 0 without a task
     novelty: float  # 0 .. 1, of its distance to the nearest prototype
 
@@ -91,9 +90,7 @@ class Allocator:
         is_even = len({len(row) for row in rows}) == 1
         self._prototypes = np.array(rows, dtype=np.float64) if is_even else np.zeros((0, 0))
         self._usual = familiarity.distance_quantiles.get(HALF_WAY, math.nan)
-        middle = familiarity.distance_quantiles.get("0.50", 0.0)
         length = max(self._prototypes.shape[1], 1)
-        self._variance = max(middle**2 / length, 1.0)
         self._unseen_from = unseen_from
         self._centres = tuple(c for c in centres if c.at.shape == (length - 1,))
 
@@ -118,9 +115,10 @@ class Allocator:
             return None
         if not np.isfinite(given).all():
             return None
-        squares = ((self._prototypes - given) ** 2).sum(axis=1)
+        apart = (self._prototypes - given) ** 2
+        novelty = novelty_of(math.sqrt(float(apart.sum(axis=1).min())), self._usual)
+        squares = within_plane(apart).sum(axis=1)
         place = int(squares.argmin())
-        novelty = novelty_of(math.sqrt(float(squares[place])), self._usual)
         if novelty >= self._unseen_from:
             return Allocation(
                 task=None,
@@ -139,7 +137,7 @@ class Allocator:
 
     def _confidence(self, squares: Floats, task: str) -> float:
         """Posterior of the task with equal priors: its prototypes' share of the densities."""
-        likelihoods = np.exp(-(squares - squares.min()) / (2.0 * self._variance))
+        likelihoods = np.exp(-(squares - squares.min()) / 2.0)
         own = np.array([name == task for name in self._tasks])
         return float(likelihoods[own].sum() / likelihoods.sum())
 

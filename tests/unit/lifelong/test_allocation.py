@@ -1,6 +1,7 @@
 """KB-05: a picture is given to the best known learning task by data, else to none."""
 
 import doctest
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,13 @@ def test_kb_05_what_resembles_no_task_is_of_none_and_says_which_is_nearest():
     said = [an_allocator().allocate(row) for row in pictures(at(0, 3 * FAR), 50, 4)]
     assert {(one.task, one.condition_id, one.nearest) for one in said} == {(None, "", "day")}
     assert min(one.novelty for one in said) >= 0.6
+
+
+def test_how_far_a_picture_lies_from_the_plane_does_not_say_where_it_belongs():
+    """CamVid's dusk, by a model packed with day and dusk: the plane said dusk, the rest day."""
+    known = familiarity(day=at(0, rest=24.0), night=at(1, rest=18.0))
+    allocator = Allocator(replace(known, distance_quantiles={"0.95": 20.0}), unseen_from=0.6)
+    assert allocator.allocate(at(1, rest=34.0)).task == "night"
 
 
 def test_confidence_is_the_posterior_and_half_between_two_tasks():
