@@ -1,6 +1,6 @@
 """The way to the annotators and back, through one Label Studio project."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -44,9 +44,12 @@ class Exchange:
         webhook_secret: str = "",
         review: ReviewSection | None = None,
         audits: Audits | None = None,
+        other_names: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
+            other_names: of classes as they were called before or after a change of the label map;
+                see `annotation.project.ensure_project`.
             webhook_secret: what Label Studio's hints must carry; used with `webhook_url` only.
             audits: adds tasks with known answers to every round (`annotation/review/audits.py`).
 
@@ -64,6 +67,7 @@ class Exchange:
             section=section,
             journal=journal,
             webhook_secret=webhook_secret,
+            other_names=other_names,
         )
         self._order = QueueOrder(studio, section.resort_at_once)
         self._pulling = Pulling(
@@ -73,6 +77,7 @@ class Exchange:
             journal=journal,
             now=now,
             rules=self._rules,
+            other_names=other_names,
         )
 
     def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
@@ -94,6 +99,7 @@ class Exchange:
                 draft_key=draft.mask_key,
                 drafted_by=drafted_by(draft),
                 is_blank=self._is_blank(draft),
+                label_map_digest=draft.label_map_digest,
             )
             for draft, task in zip(offered, pushed, strict=True)
         ]

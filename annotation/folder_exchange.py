@@ -113,6 +113,7 @@ class FolderExchange:
             task_id=int(sha256_hex(draft.sample_id.encode())[:8], 16),
             draft_key=draft.mask_key,
             drafted_by=f"{draft.proposed_by}+{draft.labelled_by}",
+            label_map_digest=draft.label_map_digest,
         )
 
     def _described(self, draft: PreAnnotation) -> dict[str, object]:
@@ -210,6 +211,7 @@ class FolderExchange:
             annotation_ids=(annotation_id,),
             annotators=(annotator,),
             costs=(cost,),
+            label_map_digest=self._label_map.digest,
         )
 
     def _place(self, number: RoundNumber, sample_id: SampleId) -> Path:

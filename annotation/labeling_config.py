@@ -128,17 +128,23 @@ class Tools:
 OUR_TOOLS = Tools(image=IMAGE, data_field=IMAGE, brush=BRUSH, polygon=POLYGON)
 
 
-def tools_for(config: str, label_map: LabelMap, title: str) -> Tools:
+def tools_for(
+    config: str, label_map: LabelMap, title: str, others: Mapping[str, str] | None = None
+) -> Tools:
     """Find the tools of a project, ours or one that was set up by hand, by what they are.
 
     A project fits when it shows an image and can paint every class with a brush or with polygons.
     Its names, colours, the order of classes and further tags are its own business, and a label
     may stand for a class by its value or by its alias.
 
+    Args:
+        others: names from before or after a change of classes, and the class that each is here,
+            "" for none; labels of these names may stay in the project.
+
     Raises:
         ProjectMismatchError: every difference in words, and what to do.
     """
-    found, differences = _read(config, label_map)
+    found, differences = _read(config, label_map, others or {})
     if differences or found is None:
         raise ProjectMismatchError(
             f"Label Studio project {title!r} does not fit the label map: "
@@ -148,13 +154,45 @@ def tools_for(config: str, label_map: LabelMap, title: str) -> Tools:
     return found
 
 
-def classes_of(config: str, label_map: LabelMap) -> Mapping[str, str]:
+def classes_of(
+    config: str, label_map: LabelMap, others: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
     """What the labels of a project's painting tools mean: what a region says -> class."""
-    found, _ = _read(config, label_map)
+    found, _ = _read(config, label_map, others or {})
     return found.classes if found is not None else {}
 
 
-def _read(config: str, label_map: LabelMap) -> tuple[Tools | None, list[str]]:
+def with_labels_added(config: str, label_map: LabelMap) -> str:
+    """The XML with a label for every class that has none of its name, under each tool.
+
+    Labels that are there stay: open tasks and annotations use them. Unchanged when none is
+    missing, or when it is no XML.
+    """
+    try:
+        view = ElementTree.fromstring(config)
+    except ElementTree.ParseError:
+        return config
+    ours = {control.tag.lower() for control in _CONTROLS}
+    added = False
+    for tag in view.iter():
+        if _kind(tag) not in ours:
+            continue
+        labels = [label for label in tag.iter() if _kind(label) == "label"]
+        there = {value for label in labels for value in (label.get("value"), label.get("alias"))}
+        for name, (red, green, blue) in zip(label_map.names, label_map.colours, strict=True):
+            if name not in there:
+                colour = f"#{red:02x}{green:02x}{blue:02x}"
+                ElementTree.SubElement(tag, "Label", {"value": name, "background": colour})
+                added = True
+    if not added:
+        return config
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def _read(
+    config: str, label_map: LabelMap, others: Mapping[str, str]
+) -> tuple[Tools | None, list[str]]:
     try:
         view = ElementTree.fromstring(config)
     except ElementTree.ParseError as error:
@@ -174,7 +212,7 @@ def _read(config: str, label_map: LabelMap) -> tuple[Tools | None, list[str]]:
             told = tag.get("name") or kind
             if tag.get("toName") != name:
                 differences.append(f"{told} is for {tag.get('toName')!r}, not {name!r}")
-            meant, wrong = _classes_of(tag, label_map)
+            meant, wrong = _classes_of(tag, label_map, others)
             differences += [f"{told} {words}" for words in wrong]
             classes |= meant
             chosen[kind] = told
@@ -193,19 +231,28 @@ def _read(config: str, label_map: LabelMap) -> tuple[Tools | None, list[str]]:
     return tools, differences
 
 
-def _classes_of(tag: ElementTree.Element, label_map: LabelMap) -> tuple[dict[str, str], list[str]]:
+def _classes_of(
+    tag: ElementTree.Element, label_map: LabelMap, others: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
     """What its labels mean, and what is wrong with them."""
     meant: dict[str, str] = {}
+    formerly: dict[str, str] = {}
     unknown = []
     for label in tag.iter():
         if _kind(label) != "label":
             continue
         value, alias = label.get("value", ""), label.get("alias", "")
         known = next((one for one in (value, alias) if one in label_map), None)
-        if known is None:
+        other = next((one for one in (value, alias) if one in others), None)
+        if known is None and other is not None:
+            if others[other]:
+                formerly[alias or value] = others[other]
+        elif known is None:
             unknown.append(value)
         else:
             meant[alias or value] = known
+    # A label of the class's own name comes first: drafts are offered under that.
+    meant |= {said: name for said, name in formerly.items() if said not in meant}
     missing = [name for name in label_map.names if name not in meant.values()]
     wrong = []
     if missing:

@@ -1,12 +1,19 @@
 """Makes sure that a project exists and fits the label map, and that it can show our images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from annotation.labeling_config import INSTRUCTION, Tools, labeling_config, tools_for
+from annotation.labeling_config import (
+    INSTRUCTION,
+    Tools,
+    labeling_config,
+    tools_for,
+    with_labels_added,
+)
 from annotation.studio_tasks import StudioProject
 from lifelong.errors import ConfigError, ProjectMismatchError
 from lifelong.records.label_map import LabelMap
@@ -37,8 +44,15 @@ class OurProject:
     tools: Tools
 
 
-def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> OurProject:
+def ensure_project(
+    studio: Projects, title: str, label_map: LabelMap, others: Mapping[str, str] | None = None
+) -> OurProject:
     """The project with this title; made when there is none, left alone when it fits.
+
+    Args:
+        others: None, or, when the classes have changed, what names of other label maps are here
+            (`LabelMapHistory.other_names`). The project then gets the labels that it lacks, and
+            keeps those that it has.
 
     Raises:
         ConfigError: Label Studio would not take the title.
@@ -59,6 +73,12 @@ def ensure_project(studio: Projects, title: str, label_map: LabelMap) -> OurProj
             "but one"
         )
     project = found[0]
+    if others is not None and project.label_config.strip() not in _NO_CONFIG:
+        wider = with_labels_added(project.label_config, label_map)
+        tools = tools_for(wider, label_map, title, others)
+        if wider != project.label_config:
+            studio.set_label_config(project.project_id, wider)
+        return OurProject(project.project_id, tools)
     if project.label_config.strip() in _NO_CONFIG:
         studio.set_label_config(project.project_id, ours)
         return OurProject(project.project_id, tools_for(ours, label_map, title))

@@ -66,10 +66,12 @@ class Pulling:
         journal: Journal,
         now: Callable[[], datetime],
         rules: ReviewSection | None = None,
+        other_names: Mapping[str, str] | None = None,
     ) -> None:
         self._storage = storage
         self._studio = studio
         self._label_map = label_map
+        self._other_names = other_names
         self._journal = journal
         self._now = now
         self._rules = rules or ReviewSection()
@@ -189,6 +191,7 @@ class Pulling:
             people_agreement=None if people is None else people[0],
             people_boundary=None if people is None else people[1],
             costs=costs,
+            label_map_digest=self._label_map.digest,
         )
         if is_new:
             self._tell(full.task_id, annotation)
@@ -296,7 +299,7 @@ class Pulling:
     def _classes_of(self, project_id: int) -> Mapping[str, str]:
         if project_id not in self._classes:
             config = self._studio.label_config(project_id)
-            self._classes[project_id] = classes_of(config, self._label_map)
+            self._classes[project_id] = classes_of(config, self._label_map, self._other_names)
         return self._classes[project_id]
 
     def _skip(self, task: AnnotationTask, reason: str) -> Skip:

@@ -67,9 +67,11 @@ class Pushing:
         section: LabelStudioSection,
         journal: Journal,
         webhook_secret: str,
+        other_names: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
+            other_names: as `ensure_project` takes them.
             webhook_secret: what Label Studio's hints must carry; used with `webhook_url` only.
 
         Raises:
@@ -82,6 +84,7 @@ class Pushing:
         self._section = section
         self._journal = journal
         self._webhook_secret = webhook_secret
+        self._other_names = other_names
         self._bucket = bucket_of(storage.url)
         self._told_keys: set[int] = set()  # projects that know the bucket's present keys
         self._addresses = ImageAddresses(storage.url, section.local_files_root)
@@ -102,7 +105,9 @@ class Pushing:
         """
         if not drafts:
             return []
-        project = ensure_project(self._studio, self._section.project, self._label_map)
+        project = ensure_project(
+            self._studio, self._section.project, self._label_map, self._other_names
+        )
         self._prepare(project.project_id, [draft.image_key for draft in drafts])
         tasks = []
         ordered = sorted(drafts, key=lambda draft: draft.round_number)

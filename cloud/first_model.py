@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cloud.assembly import Cloud
 from cloud.code_version import code_version
 from cloud.learner import Candidate, Learner, publish_candidate
+from cloud.student_weights import beginning_of
 from cloud.training_records import training_records
 from lifelong.errors import ConfigError
 from lifelong.labelled_folders import labelled_pairs
@@ -19,6 +20,7 @@ from lifelong.records.ids import EdgeId, RoundNumber, VersionId, sample_id_of, s
 from lifelong.records.keys import image_key
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from lifelong.records.samples import Sample, Split
+from lifelong.training.initialisation import Taken
 
 FIRST = RoundNumber(0)
 
@@ -47,16 +49,35 @@ def begin_with_pictures(
     task: str,
     *,
     on_progress: Callable[[int, int, float], None],
+    on_taken: Callable[[Taken], None] = lambda taken: None,
 ) -> VersionId:
-    """Train the first model from scratch and release it; a second call changes nothing."""
-    return _begin(
-        cloud,
-        pictures,
-        task,
-        lambda learner, samples: learner.train(
-            new=samples, memory=[], incumbent=None, round_number=FIRST, on_progress=on_progress
-        ),
-    )
+    """Train the first model and release it; a second call changes nothing.
+
+    It begins as `training.init` says: from nothing, or with weights of others.
+
+    Args:
+        on_taken: is told what was taken over from such weights; so is the journal.
+
+    Raises:
+        ConfigError, ModelLoadError: no picture, or no such weights; see `beginning_of`.
+    """
+
+    def make(learner: Learner, samples: list[Sample]) -> Candidate:
+        weights_path = cloud.config.preannotation.weights_path
+        beginning = beginning_of(cloud.config.training, cloud.label_map, weights_path)
+        if beginning is not None:
+            cloud.journal.event("training.begun_from", **beginning.taken.told())
+            on_taken(beginning.taken)
+        return learner.train(
+            new=samples,
+            memory=[],
+            incumbent=None,
+            round_number=FIRST,
+            beginning=beginning,
+            on_progress=on_progress,
+        )
+
+    return _begin(cloud, pictures, task, make)
 
 
 def begin_with_weights(
@@ -128,5 +149,6 @@ def _sample(cloud: Cloud, picture: Picture, task: str) -> Sample:
         round_number=FIRST,
         edge_id=EdgeId("none"),
         annotator="",
+        label_map_digest=cloud.label_map.digest,
         class_pixels={int(i): int(n) for i, n in zip(ids, counts, strict=True)},
     )

@@ -105,6 +105,22 @@ class LabelMapHistory:
             return found[after.digest]
         return change_by_names(before, after)
 
+    def other_names(self, label_map: LabelMap) -> dict[str, str]:
+        """Names of other known label maps -> what they are called in this one, "" for nothing.
+
+        A name that is a class of `label_map` itself is that class, whatever it was before.
+        """
+        found: dict[str, str] = {}
+        for other in self.maps:
+            try:
+                change = self.way(other, label_map)
+            except LabelMapChangeError:
+                continue
+            for name in other.names:
+                if name not in label_map:
+                    found[name] = change.became(name) or found.get(name, "")
+        return found
+
     def _steps(self) -> list[LabelMapChange]:
         """Every change, then those that can be gone back."""
         back = []

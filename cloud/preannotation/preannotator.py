@@ -53,6 +53,7 @@ class Preannotator:
             attributes=example.attributes,
             erased_classes=tuple(self._label_map.names[class_id] for class_id in draft.erased),
             unsure_key=shown,
+            label_map_digest=self._label_map.digest,
         )
 
 
