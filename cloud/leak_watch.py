@@ -50,14 +50,14 @@ class LeakWatch:
         old = [s for s in known.values() if s.split is Split.TRAIN]
         told: list[str] = []
         changed: dict[str, Split] = {}
-        examine = [s for s in new.values() if s.split is Split.EVAL]
+        examine = self._examining(new.values())
         if examine:
             for leak in find_leaks(self._of(examine), self._of(old)):
                 changed[leak.train] = Split.TRAIN
                 told.append(f"{leak}, which trains already: it trains, too")
         train = [s for s in new.values() if changed.get(s.sample_id, s.split) is Split.TRAIN]
         aside = [s for s in examine if s.sample_id not in changed]
-        held = [*(s for s in known.values() if s.split is Split.EVAL), *aside]
+        held = [*self._examining(known.values()), *aside]
         if train:
             for leak in find_leaks(self._of(train), {**self._fixed(), **self._of(held)}):
                 changed[leak.train] = Split.EVAL
@@ -72,15 +72,25 @@ class LeakWatch:
             return []
         known = self._kb.samples
         seen = [known[key] for key in (*version.trained_on, *version.replayed) if key in known]
-        held = [s for s in known.values() if s.split is Split.EVAL]
+        held = self._examining(known.values())
         return find_leaks(self._of(seen), {**self._fixed(), **self._of(held)})
 
     def everything(self) -> tuple[tuple[int, int], list[Leak]]:
         """How many pictures train and how many examine, and what leaks between them."""
         known = self._kb.samples.values()
         train = self._of(s for s in known if s.split is Split.TRAIN)
-        held = {**self._fixed(), **self._of(s for s in known if s.split is Split.EVAL)}
+        held = {**self._fixed(), **self._of(self._examining(known))}
         return (len(train), len(held)), find_leaks(train, held)
+
+    def _examining(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Those that examine; where a folder holds a task's hold-out, no sample does."""
+        fixed = read_holdouts(self._folder) if self._folder is not None else {}
+        written = self._kb.of(Sample)  # by the names that folders keep, whatever was merged since
+        return [
+            s
+            for s in samples
+            if s.split is Split.EVAL and written.get(s.sample_id, s).learning_task not in fixed
+        ]
 
     def _fixed(self) -> dict[str, Fingerprint]:
         if self._folder is None:

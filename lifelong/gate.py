@@ -237,7 +237,7 @@ def _excused(
         if _exceeds(lost, allowed) and not _is_loss(lost, interval, allowed):
             waver.append(f"{name} {_points(lost)}{_loss_of(interval)}")
     if waver:
-        yield f"{task}: losses that chance may explain: {', '.join(waver)}"
+        yield f"{task}: losses over the limit that chance may explain: {', '.join(waver)}"
 
 
 def _is_loss(lost: float, gain: Interval | None, allowed: float) -> bool:

@@ -228,22 +228,23 @@ def test_lll13_a_candidate_that_trained_on_its_hold_out_is_refused(
     assert "fog/03.jpg" in decision.reasons[0]
 
 
-def test_lll13_a_replayed_picture_counts_as_well(tmp_path: Path) -> None:
-    """LLL-13: and so does a hold-out of samples that rounds held back."""
+@pytest.mark.parametrize(("task", "leaks"), [("rain", True), ("day", False)])
+def test_lll13_replayed_pictures_and_samples_that_examine_count(
+    task: str, leaks: bool, tmp_path: Path
+) -> None:
+    """LLL-13: a held-back sample of `day` examines nobody, since a folder does; rain has none."""
     room = Room(tmp_path, GateSection())
     twin = room.sample("day", 777)
-    held = replace(twin, sample_id=sample_id_of(b"other"), split=Split.EVAL)
+    held = replace(twin, sample_id=sample_id_of(b"x"), split=Split.EVAL, learning_task=task)
     room.kb.add([held], why="test")
-    room.know(HONEST, 1, [room.sample("day", 501)])
-    version = room.kb.versions[HONEST.version_id]
-    room.kb = KnowledgeBase(room.storage)
-    assert version.replayed == ()
-    other = replace(version, version_id=a_model(SHARP, NONE - 1).version_id)
-    bundle = a_model(SHARP, NONE - 1)
-    room.storage.put(bundle_key(bundle.version_id), bundle.to_bytes())
-    room.kb.add([replace(other, replayed=(twin.sample_id,), trained_on=())], why="test")
-    decision = examine(bundle, room.config, room.storage, room.journal).decision
-    assert decision.reasons[0].startswith("leakage: 1 of"), decision.reasons
+    room.know(HONEST, 1, [room.sample("day", 501), room.sample("fog", 502)])
+    replaying = a_model(SHARP, NONE - 1)
+    room.storage.put(bundle_key(replaying.version_id), replaying.to_bytes())
+    known = room.kb.versions[HONEST.version_id]
+    version = replace(known, version_id=replaying.version_id, replayed=(twin.sample_id,))
+    room.kb.add([version], why="test")
+    decision = examine(replaying, room.config, room.storage, room.journal).decision
+    assert any(r.startswith("leakage: 1 of") for r in decision.reasons) is leaks, decision
 
 
 def test_an_unexamined_candidate_is_recorded_and_repeating_answers_the_same(tmp_path: Path) -> None:
