@@ -100,7 +100,7 @@ def weather(bundle: ModelBundle, count: int) -> dict[str, object]:
 def held_out_class(steps: int, count: int) -> dict[str, object]:
     """Streets with trucks, buses and trains for a network that never saw one."""
     trained_on = [pair for pair, _ in zip(_streets(50_000, False), range(240), strict=False)]
-    bundle = bundle_of(_trained("streets_without_trucks", trained_on, steps), _split(trained_on))
+    bundle = bundle_of(trained("streets_without_trucks", trained_on, steps), split(trained_on))
     plain = [pair[0] for pair, _ in zip(_streets(200_000, False), range(count), strict=False)]
     showing = [pair for pair, _ in zip(_streets(300_000, True), range(count), strict=False)]
     figures = compared(
@@ -113,12 +113,12 @@ def camvid(steps: int) -> dict[str, object]:
     """Dusk for a network that knows the day; its held-back day pictures are the familiar ones."""
     if not (CAMVID / "day" / "train").is_dir():
         return {"camvid": f"skipped, no {CAMVID}"}
-    trained_on = list(_camvid_pairs("day", "train"))
-    bundle = bundle_of(_trained("camvid_day", trained_on, steps), _split(trained_on))
-    day = scores_of(bundle, (image for image, _ in _camvid_pairs("day", "eval")))
+    trained_on = list(camvid_pairs("day", "train"))
+    bundle = bundle_of(trained("camvid_day", trained_on, steps), split(trained_on))
+    day = scores_of(bundle, (image for image, _ in camvid_pairs("day", "eval")))
     dusk = scores_of(
         bundle,
-        (image for part in ("train", "eval") for image, _ in _camvid_pairs("dusk", part)),
+        (image for part in ("train", "eval") for image, _ in camvid_pairs("dusk", part)),
     )
     return compared("camvid_dusk", day, dusk)
 
@@ -270,7 +270,7 @@ def _streets(first_seed: int, wanted: bool) -> Iterator[Pair]:
             yield scene.image, scene.mask
 
 
-def _camvid_pairs(condition: str, part: str) -> Iterator[Pair]:
+def camvid_pairs(condition: str, part: str) -> Iterator[Pair]:
     for image, mask in labelled_pairs(CAMVID / condition / part):
         yield (
             image_from_bytes(image.read_bytes(), str(image)),
@@ -278,7 +278,7 @@ def _camvid_pairs(condition: str, part: str) -> Iterator[Pair]:
         )
 
 
-def _split(pairs: Sequence[Pair]) -> tuple[list[Image], list[Image]]:
+def split(pairs: Sequence[Pair]) -> tuple[list[Image], list[Image]]:
     """Every fourth picture measures, the others are fitted to; all of them were trained on."""
     return (
         [image for number, (image, _) in enumerate(pairs) if number % 4],
@@ -286,7 +286,7 @@ def _split(pairs: Sequence[Pair]) -> tuple[list[Image], list[Image]]:
     )
 
 
-def _trained(name: str, pairs: Iterable[Pair], steps: int) -> bytes:
+def trained(name: str, pairs: Iterable[Pair], steps: int) -> bytes:
     """Weights of the small CNN, trained on one core or taken from an earlier run."""
     kept = KEPT / f"{name}_{steps}.safetensors"
     if not kept.exists():
