@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lifelong.errors import ShapeError
 from lifelong.records.label_map import IGNORE_INDEX
-from lifelong.regions import connected_pieces
+from lifelong.regions import Pieces, connected_pieces
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.uint8]
@@ -21,6 +21,7 @@ Shares = NDArray[np.float32]
 
 SEAM = 2  # pixels: what is nowhere wider than twice this is a seam
 SMALLEST = 16  # pixels; less is not worth a person's look
+CONFIDENT = 0.25  # of a region's pixels; fewer are a doubt, not a contradiction
 _UNSEEN = 0.9  # the threshold of a class that no annotation holds
 
 
@@ -81,9 +82,11 @@ class ClassThresholds:
 def suspects(shares: Shares, mask: Mask, thresholds: Floats) -> Suspects:
     """Regions of an annotation that are probably wrong.
 
-    A pixel annotated y is suspected of being j when j is the likeliest of the classes with
-    p_j ≥ t_j (Northcutt et al. 2021, the confident joint), and j ≠ y and p_j > p_y. Pixels with
-    equal y and j that touch are one region; its score is the mean of p_j - p_y.
+    A pixel annotated y for which the model says j = argmax p ≠ y contradicts; it does so
+    confidently when p_j ≥ t_j (Northcutt et al. 2021, the confident joint). Contradicting pixels
+    with equal y and j that touch are one region, suspected when at least CONFIDENT of them do so
+    confidently: an object is seen whole, also where its rim is less sure. Its score is the mean of
+    p_j - p_y.
 
     Args:
         shares: (C, H, W), float32, sums to 1 over C, by a model that did not learn from `mask`.
@@ -95,15 +98,16 @@ def suspects(shares: Shares, mask: Mask, thresholds: Floats) -> Suspects:
     """
     _check(shares, mask, len(thresholds))
     classes = len(thresholds)
-    confident = np.where(shares >= thresholds[:, None, None], shares, -1.0)
-    other = confident.argmax(axis=0)
-    their = np.take_along_axis(confident, other[None], axis=0)[0]
+    other = shares.argmax(axis=0)
+    their = np.take_along_axis(shares, other[None], axis=0)[0]
     known = mask < classes
     own = np.take_along_axis(shares, np.where(known, mask, 0)[None].astype(np.intp), axis=0)[0]
-    wrong = known & (other != mask) & (their > own)
+    wrong = known & (other != mask)
     # A region has one annotated and one other class: number the pairs, and their pieces.
     pairs = np.where(wrong, 1 + mask.astype(np.int64) * classes + other, 0)
-    return _regions(_numbered(pairs), mask, other, np.where(wrong, their - own, 0.0))
+    pieces = connected_pieces(_numbered(pairs))
+    lead = np.where(wrong, their - own, 0.0)
+    return _suspected(pieces, mask, other, lead, their >= thresholds[other])
 
 
 def most_suspicious(found: Sequence[Suspects], budget: int) -> list[tuple[int, SuspectRegion]]:
@@ -143,36 +147,40 @@ def _numbered(pairs: NDArray[np.int64]) -> Mask:
     return numbered
 
 
-def _regions(
-    numbers: Mask, mask: Mask, other: NDArray[np.int64], lead: NDArray[np.float32]
+def _suspected(
+    pieces: Pieces,
+    mask: Mask,
+    other: NDArray[np.int64],
+    lead: NDArray[np.float64],
+    confident: NDArray[np.bool_],
 ) -> Suspects:
-    """Pieces of equal non-zero number, but for seams and specks."""
-    pieces = connected_pieces(numbers)
+    """The contradicting pieces (class id above 0), but for seams, specks and mere doubts."""
     if not len(pieces):
         return Suspects(regions=(), places=np.zeros(mask.shape, dtype=np.uint16))
     labels = pieces.labels.ravel()
     areas = np.bincount(labels, minlength=len(pieces))
-    sums = np.bincount(labels, weights=lead.ravel(), minlength=len(pieces))
+    scores = np.bincount(labels, weights=lead.ravel(), minlength=len(pieces)) / areas
+    sure = np.bincount(labels, weights=confident.ravel(), minlength=len(pieces)) / areas
     first = np.unique(labels, return_index=True)[1]
     thick = np.zeros(len(pieces), dtype=bool)
     thick[np.unique(pieces.labels[_inside(pieces.labels)])] = True
-    good = np.flatnonzero((pieces.class_ids > 0) & (areas >= SMALLEST) & thick)
-    rank = good[np.argsort(-sums[good] / np.sqrt(areas[good]), kind="stable")]
-    regions = []
-    for piece in rank.tolist():
-        x0, y0, x1, y1 = pieces.boxes[piece].tolist()
-        regions.append(
-            SuspectRegion(
-                class_id=int(mask.ravel()[first[piece]]),
-                taken_for=int(other.ravel()[first[piece]]),
-                area=int(areas[piece]),
-                box=(x0, y0, x1, y1),
-                score=float(np.clip(sums[piece] / areas[piece], 0.0, 1.0)),
-            )
+    is_one = (pieces.class_ids > 0) & (areas >= SMALLEST) & thick & (sure >= CONFIDENT)
+    good = np.flatnonzero(is_one)
+    rank = good[np.argsort(-scores[good] * np.sqrt(areas[good]), kind="stable")]
+    boxes = pieces.boxes[rank].tolist()
+    regions = tuple(
+        SuspectRegion(
+            class_id=int(mask.ravel()[first[piece]]),
+            taken_for=int(other.ravel()[first[piece]]),
+            area=int(areas[piece]),
+            box=(box[0], box[1], box[2], box[3]),
+            score=float(np.clip(scores[piece], 0.0, 1.0)),
         )
+        for piece, box in zip(rank.tolist(), boxes, strict=True)
+    )
     place_of = np.zeros(len(pieces), dtype=np.uint16)
     place_of[rank] = np.arange(1, len(rank) + 1)
-    return Suspects(regions=tuple(regions), places=place_of[pieces.labels])
+    return Suspects(regions=regions, places=place_of[pieces.labels])
 
 
 def _inside(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
