@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.classes_cli import classes_app
 from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
 from cloud.edges_cli import edges, rollout_app
@@ -40,6 +41,7 @@ job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(classes_app, name="classes")
 app.add_typer(kb_app, name="kb")
 app.add_typer(export_app, name="export")
 app.add_typer(convert_app, name="convert")
