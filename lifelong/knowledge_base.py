@@ -230,7 +230,8 @@ class KnowledgeBase:
             )
             self.add([record], why="forgotten on request")
         emptied = self._empty_entries()
-        remove_checkpoints(self._storage)
+        if remove_checkpoints(self._storage):
+            self._checkpoint = 0  # the next change brings one again
         return emptied
 
     def _entries_about(self, samples: Iterable[SampleId]) -> list[str]:
