@@ -113,6 +113,9 @@ class Conditions:
         view = self._view()
         if view is None:
             return 0
+        here = {example.sample_id for example in arrived}
+        for gone in self._said.keys() - here:  # somebody wanted it to be forgotten
+            del self._said[gone]
         unseen, opened = 0, 0
         for example in arrived:
             sample_id = example.sample_id

@@ -206,6 +206,14 @@ def test_a_restarted_service_and_a_second_look_propose_nothing_twice(cloud: Clou
     assert list(cloud.kb.of(Condition)) == [condition.condition_id]
 
 
+def test_a_picture_that_is_gone_is_part_of_no_proposal(cloud: Cloud) -> None:
+    fog = arrived(cloud, around(FAR["fog"], 10, 1), 0)
+    conditions = make_conditions(cloud)
+    assert conditions.look(fog[:6]) == []
+    (condition,) = conditions.look(fog[2:])
+    assert set(condition.pictures) == {example.sample_id for example in fog[2:]}
+
+
 def test_pictures_an_operator_named_are_never_proposed(cloud: Cloud) -> None:
     named = arrived(cloud, around(FAR["fog"], 20, 1), 0, attributes={"condition": "fog"})
     assert make_conditions(cloud).look(named) == []
