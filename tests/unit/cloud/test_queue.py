@@ -24,7 +24,12 @@ from lifelong.model_bundle import ModelBundle
 from lifelong.picture_values import best_first, class_weights, distances_to_nearest, rarity
 from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
-from lifelong.records.pixels import jpeg_from_image, png_from_mask
+from lifelong.records.pixels import (
+    image_from_bytes,
+    jpeg_from_image,
+    mask_from_png,
+    png_from_mask,
+)
 from lifelong.records.samples import HardExample, Split
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import NOON, a_hard_example, a_jpeg, a_mask_png, a_sample, an_image
@@ -405,6 +410,62 @@ def test_ann_04_value_is_uncertainty_times_novelty_times_rarity(tmp_path: Path) 
     for better in (unsure, rare, never, new):
         assert place.choose([plain, better]) == [better.sample_id, "plain"]
     assert place.choose([rare, never]) == ["never", "rare"], "never labelled weighs most"
+
+
+def test_ann_04_the_whole_queue_is_the_plain_reading_of_recorded_scores(tmp_path: Path) -> None:
+    """From records and pictures to an order: every factor by loops, against the queue itself."""
+    place = Place(tmp_path, oldest_every=5)
+    taught = [replace(a_sample(s), class_pixels={0: 9000, 1: 1000}) for s in (40, 41)]
+    for seed, sample in zip((40, 41), taught, strict=True):
+        place.storage.put(sample.image_key, a_jpeg(seed))
+    place.kb.add(taught, why="first")
+    random = np.random.default_rng(7)
+    waiting = [
+        put(
+            place.storage,
+            seed,
+            scores={"entropy": round(float(random.random()), 3)},
+            version_id=INCUMBENT if seed % 3 else OLDER,
+        )
+        for seed in range(15)
+    ]
+
+    def weight_of(class_id: int) -> float:
+        labelled = {0: 18_000, 1: 2_000}
+        if class_id not in labelled:
+            return 1.0
+        return min(1.0, math.log(20_000 / labelled[class_id]) / math.log(10_000))
+
+    worth = []
+    for example in waiting:
+        peers = [e.scores["entropy"] for e in waiting if e.version_id == example.version_id]
+        own = example.scores["entropy"]
+        rank = (sum(p < own for p in peers) + sum(p <= own for p in peers)) / 2 / len(peers)
+        doubt = (0.25 + 0.75 * rank) * (1.0 if example.version_id == INCUMBENT else 0.5)
+        mask = mask_from_png(place.storage.get(example.mask_key), "")
+        roots = {i: math.sqrt(int((mask == i).sum())) for i in np.unique(mask).tolist()}
+        rare = sum(root * weight_of(i) for i, root in roots.items()) / sum(roots.values())
+        worth.append(doubt * (0.25 + 0.75 * rare))
+    points = [descriptor(image_from_bytes(a_jpeg(seed), "")).tolist() for seed in range(15)]
+    centres = [descriptor(image_from_bytes(a_jpeg(seed), "")).tolist() for seed in (40, 41)]
+    expected = plain_order(worth, points, centres, 10, 5)
+    assert place.choose(waiting, budget=10) == [waiting[index].sample_id for index in expected]
+
+
+def test_ann_04_bald_takes_the_most_disputed_first(tmp_path: Path) -> None:
+    place = Place(tmp_path, strategy="bald")
+    waiting = [put(place.storage, seed) for seed in range(6)]
+    segmenter = OnnxSegmenter(place.bundle, threads=1)
+    disputed = [
+        float(
+            mutual_information(
+                ensemble(segmenter, image_from_bytes(place.storage.get(one.image_key), ""))
+            ).mean()
+        )
+        for one in waiting
+    ]
+    ranked = sorted(range(6), key=lambda index: -disputed[index])
+    assert place.choose(waiting) == [waiting[index].sample_id for index in ranked]
 
 
 def test_ann_04_two_of_a_kind_do_not_both_come_first(tmp_path: Path) -> None:
