@@ -18,7 +18,7 @@ from lifelong.knowledge_checks import verify
 from lifelong.links.journal import read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.deliveries import Receipt
-from lifelong.records.forget_requests import StudioTaskOf
+from lifelong.records.forget_requests import Scope, StudioTaskOf
 from lifelong.records.ids import VersionId
 from lifelong.records.keys import receipt_key
 from lifelong.records.rounds import RoundState
@@ -50,7 +50,7 @@ def room(tmp_path: Path) -> Room:
     return Room(open_storage("memory://"), tmp_path, Tasks()).filled()
 
 
-def forget(room: Room, scope: str, name: str, value: str = "") -> None:
+def forget(room: Room, scope: Scope, name: str, value: str = "") -> None:
     forgetting = room.forgetting()
     forgetting.ask(forgetting.plan(scope, name, value))
     (done,) = forgetting.finish()
@@ -82,7 +82,7 @@ def assert_gone(room: Room, seeds: Sequence[int]) -> None:
     ],
 )
 def test_kb_07_samples_go_everywhere(
-    room: Room, scope: str, name: str, value: str, gone: tuple[int, ...]
+    room: Room, scope: Scope, name: str, value: str, gone: tuple[int, ...]
 ) -> None:
     """KB-07: images, masks, edge masks, drafts, deliveries, examples, receipts, rounds, dataset,
     features, embeddings, reviews; the other samples stay whole."""
