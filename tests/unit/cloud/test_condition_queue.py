@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,11 +97,10 @@ def test_without_open_conditions_the_choice_is_the_queues_own(
     waiting = waiting_ones(storage, 12, fog=6)
     everything = [example for part in waiting.values() for example in part]
     plain = a_queue(storage, tmp_path)
-    asked = {"incumbent": VERSION, "budget": 8, "at_least": 1}
+    asked: dict[str, Any] = {"incumbent": VERSION, "budget": 8, "at_least": 1}
     own = plain.choose(everything, **asked)
     enough = {"c-1": (0, ids(waiting["fog"]))}  # people have seen twelve of it
-    for wanted in ({}, enough):
-        queue = PlacesForConditions(plain, lambda wanted=wanted: wanted)
+    for queue in (PlacesForConditions(plain, dict), PlacesForConditions(plain, lambda: enough)):
         assert queue.choose(everything, **asked) == own
     fewer = PlacesForConditions(plain, lambda: enough)
     assert fewer.choose(everything[:3], incumbent=VERSION, budget=8, at_least=9) == ()
