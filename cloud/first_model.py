@@ -62,22 +62,27 @@ def begin_with_pictures(
         ConfigError, ModelLoadError: no picture, or no such weights; see `beginning_of`.
     """
 
-    def make(learner: Learner, samples: list[Sample]) -> Candidate:
-        weights_path = cloud.config.preannotation.weights_path
-        beginning = beginning_of(cloud.config.training, cloud.label_map, weights_path)
-        if beginning is not None:
-            cloud.journal.event("training.begun_from", **beginning.taken.told())
-            on_taken(beginning.taken)
-        return learner.train(
+    if current := cloud.releases.current():
+        return current.version_id
+    # Looked for before anything is stored: a name that means nothing leaves no trace.
+    weights_path = cloud.config.preannotation.weights_path
+    beginning = beginning_of(cloud.config.training, cloud.label_map, weights_path)
+    if beginning is not None:
+        cloud.journal.event("training.begun_from", **beginning.taken.told())
+        on_taken(beginning.taken)
+    return _begin(
+        cloud,
+        pictures,
+        task,
+        lambda learner, samples: learner.train(
             new=samples,
             memory=[],
             incumbent=None,
             round_number=FIRST,
             beginning=beginning,
             on_progress=on_progress,
-        )
-
-    return _begin(cloud, pictures, task, make)
+        ),
+    )
 
 
 def begin_with_weights(

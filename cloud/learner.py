@@ -37,7 +37,9 @@ from lifelong.replay import choose_exemplars
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import Pictures, pictures_from_samples
 from lifelong.training.descriptions import FEWEST_PICTURES
+from lifelong.training.foreign_weights import Normalisation
 from lifelong.training.head_growth import grown_weights
+from lifelong.training.initialisation import Beginning
 from lifelong.training.label_shift import ClassesBefore, teacher_classes
 from lifelong.training.lesson import Lesson
 from lifelong.training.trainer import train
@@ -95,13 +97,15 @@ class Learner:
         memory: Sequence[Sample],
         incumbent: ModelBundle | None,
         round_number: RoundNumber,
+        beginning: Beginning | None = None,
         on_progress: OnProgress | None = None,
     ) -> Candidate:
         """Learn `new` without losing `memory`, starting from the incumbent's weights.
 
         Args:
             memory: everything learned before; what fits into the replay budget is used.
-            incumbent: the teacher; None: from scratch.
+            incumbent: the teacher; None: this is a first model.
+            beginning: weights of others that a first model begins with; None: from scratch.
 
         An incumbent of older classes is grown to the present ones where a recorded change tells
         how (docs/classes.md); masks of older label maps are read as labels of the present one.
@@ -124,7 +128,9 @@ class Learner:
             classes=len(self.label_map),
             new=self._pictures(_without(new, aside), reader),
             memory=self._pictures(_without(kept, aside), reader),
-            incumbent=None if begun is None else begun.weights,
+            incumbent=_first_of(begun, beginning),
+            first=incumbent is None,
+            normalisation=_normalisation(incumbent, beginning),
             codes=None if reader.codes.are_plain else reader.codes,
             classes_before=None if begun is None else begun.before,
         )
@@ -137,6 +143,7 @@ class Learner:
             # Exemplars calibrate fewer bits; pictures held back say what they cost.
             calibration=_without([*kept, *new], aside) if measured else (),
             incumbent=incumbent,
+            how=lesson.preprocessing,
             reader=reader,
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in new),
@@ -160,6 +167,7 @@ class Learner:
             samples,
             calibration=(),
             incumbent=None,
+            how=self._preprocessing,
             reader=self._reader(),
             round_number=round_number,
             trained_on=tuple(sample.sample_id for sample in samples),
@@ -236,6 +244,7 @@ class Learner:
         *,
         calibration: Sequence[Sample],
         incumbent: ModelBundle | None,
+        how: Preprocessing,
         reader: LabelReader,
         round_number: RoundNumber,
         trained_on: tuple[SampleId, ...],
@@ -245,7 +254,7 @@ class Learner:
         parent = incumbent.version_id if incumbent is not None else None
         manifest = BundleManifest(
             label_map=self.label_map,
-            preprocessing=self._preprocessing,
+            preprocessing=how,
             network=self.section.network,
             weights_sha256=sha256_hex(data),
             parent=parent,
@@ -353,6 +362,23 @@ def _apart(
     if len(ranked) < 2 * FEWEST_PICTURES:
         return (), pictures
     return ranked[::2], ranked[1::2]
+
+
+def _first_of(begun: _Begun | None, beginning: Beginning | None) -> Weights | None:
+    """What training starts from: an incumbent's weights, those of others, or none."""
+    if begun is not None:
+        return begun.weights
+    return None if beginning is None else beginning.weights
+
+
+def _normalisation(
+    incumbent: ModelBundle | None, beginning: Beginning | None
+) -> Normalisation | None:
+    """How pictures were and will be seen: every round as the first model began."""
+    if incumbent is not None:
+        how = incumbent.manifest.preprocessing
+        return Normalisation(mean=how.mean, std=how.std)
+    return None if beginning is None else beginning.normalisation
 
 
 def _held_back(*groups: Sequence[Sample]) -> list[Sample]:

@@ -20,6 +20,7 @@ from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.review_config import ReviewSection
+from lifelong.training_config import SCRATCH
 from lifelong.training_config import TrainingSection as TrainingSection
 from lifelong.trigger_config import TriggerSection
 
@@ -203,6 +204,8 @@ def _placed(value: Any, base: Path) -> Any:
     """A model's name, or several: a path where something lies, else a name of the hub."""
     if isinstance(value, tuple):
         return tuple(_placed(one, base) for one in value)
+    if value == SCRATCH:
+        return value  # also where a folder is called so
     place = base / Path(value).expanduser()
     return str(place.resolve()) if place.exists() else value
 

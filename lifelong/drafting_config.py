@@ -8,7 +8,7 @@ from pydantic import Field
 from lifelong.config_types import Count, Positive, Section, Share
 
 # Keys that name a model by file, folder or hub id; `model` of the masks is a size and lies nowhere.
-MODEL_NAMES = frozenset({"model", "captioner", "clip", "clipseg", "labelers"})
+MODEL_NAMES = frozenset({"model", "captioner", "clip", "clipseg", "init", "labelers"})
 
 
 class MasksSection(Section):

@@ -6,11 +6,16 @@ from pydantic import Field
 
 from lifelong.config_types import Count, Positive, Section, Share
 
+SCRATCH = "scratch"  # a first model that begins from nothing
+
 
 class TrainingSection(Section):
     """How a candidate is trained."""
 
     network: str = "fast_cnn"
+    # What a first model begins with: `scratch`, a file or folder of weights, or a name that
+    # `cornerloop models pull` knows; docs/students.md.
+    init: str = SCRATCH
     # How the old is kept; lifelong/training/strategies.py says what each does.
     strategy: Literal[
         "replay+distillation", "replay", "distillation", "ewc", "adapters", "naive", "joint"

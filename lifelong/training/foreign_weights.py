@@ -7,7 +7,7 @@ No code of a checkpoint is run: safetensors hold none, and `torch.load` reads wi
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.errors import ModelLoadError
+from lifelong.preprocessing import Preprocessing
 from lifelong.training.checkpoints import Weights, weights_from_bytes
 
 # Of a transformers folder, the one we rather have first.
@@ -32,6 +33,10 @@ class Normalisation:
 
     mean: Channels
     std: Channels
+
+    def of(self, how: Preprocessing) -> Preprocessing:
+        """The same size of picture, seen so."""
+        return replace(how, mean=self.mean, std=self.std)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

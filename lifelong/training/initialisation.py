@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from lifelong.errors import ModelLoadError
 from lifelong.records.label_map import LabelMap
 from lifelong.training.checkpoints import Weights, weights_of
@@ -18,8 +20,6 @@ from lifelong.training.foreign_weights import Foreign, Normalisation, read_forei
 from lifelong.training.network import Network
 from lifelong.training.networks import build_network
 from lifelong.training.segformer import HEADS, MIXER, PATCHES, SIZES, STRIDES, THINNING
-
-SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Taken:
     left: tuple[str, ...]  # of the checkpoint, what the network has no place for
     share: float  # of all numbers of the network, 0 .. 1
 
-    def told(self) -> dict[str, object]:
+    def told(self) -> dict[str, JsonValue]:
         """For `--json` and the journal."""
         return {
             "source": self.source,

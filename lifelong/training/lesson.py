@@ -10,6 +10,7 @@ from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex
 from lifelong.training.checkpoints import Weights, weights_sha256
 from lifelong.training.datasets import Pictures
+from lifelong.training.foreign_weights import Normalisation
 from lifelong.training.label_shift import ClassesBefore
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises
@@ -28,6 +29,8 @@ class Lesson:
     validation: Pictures | None = None
     # A first model takes more steps at a higher rate, also one that begins with given weights.
     first: bool | None = None  # None: when there is no incumbent
+    # What the network wants to see, where it began with weights of others; None: ImageNet's.
+    normalisation: Normalisation | None = None
     # What the pictures' masks hold; None: class ids alone.
     codes: LabelCodes | None = None
     # When `incumbent` has grown out of a model of other classes: that model, as the teacher.
@@ -53,7 +56,8 @@ class Lesson:
     @property
     def preprocessing(self) -> Preprocessing:
         """How the network wants its pictures."""
-        return Preprocessing(height=self.section.height, width=self.section.width)
+        how = Preprocessing(height=self.section.height, width=self.section.width)
+        return how if self.normalisation is None else self.normalisation.of(how)
 
     def digest(self) -> str:
         """64 hex digits of the whole lesson."""
@@ -69,7 +73,13 @@ class Lesson:
 
 
 def _told(lesson: Lesson) -> Iterator[str]:
-    """What older labels and a teacher of other classes add to the digest; nothing without them."""
+    """What older labels and a teacher of other classes add to the digest; nothing without them.
+
+    The same of another normalisation than the usual one.
+    """
+    how = lesson.preprocessing
+    if how != Preprocessing(height=how.height, width=how.width):
+        yield f"{how.mean} {how.std}"
     if lesson.codes is not None:
         yield sha256_hex(lesson.codes.members.tobytes() + lesson.codes.sure.tobytes())
     if lesson.classes_before is not None:

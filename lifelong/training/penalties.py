@@ -45,7 +45,8 @@ def keeping_answers(
     Where old labels or the teacher are of other classes, `label_shift.py` has it.
     """
     section = lesson.section
-    if lesson.incumbent is None or section.distillation_weight == 0:
+    # Weights of others that a first model begins with know nothing that must be kept.
+    if lesson.incumbent is None or lesson.is_first or section.distillation_weight == 0:
         return None
     before = lesson.classes_before
     teacher = frozen(lesson.incumbent if before is None else before.weights)
@@ -69,7 +70,7 @@ def keeping_weights(
     lesson: Lesson, student: nn.Module, _frozen: Callable[[Weights], Answers]
 ) -> Penalty | None:
     """The incumbent's weights where the memory needs them: `ewc.py` has the formula."""
-    if lesson.incumbent is None or not len(lesson.memory):
+    if lesson.incumbent is None or lesson.is_first or not len(lesson.memory):
         return None
     anchor: Weights = {n: p.detach().clone() for n, p in student.named_parameters()}
     fisher = _fisher(lesson, student)
