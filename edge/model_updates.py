@@ -70,7 +70,7 @@ class ModelUpdates:
         self._trust = trust
         self._edge_id = edge_id
         self._kept = KeptModels(folder)
-        self._refusals = Refusals(folder, journal)
+        self._refusals = Refusals(folder, journal, label_map_digest)
         self._fetch = BundleFetch(storage, self._kept)
         self._running: Offer | None = None
         self._previous: Offer | None = None

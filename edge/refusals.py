@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifelong.errors import LifelongError, SignatureError
+from lifelong.errors import LabelMapError, LifelongError, SignatureError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import Journal
 from lifelong.records.ids import VersionId
@@ -28,13 +28,17 @@ class Refusal:
     # Of the key ring whose keys did not cover it: another ring gives it a new chance. None: the
     # reason has nothing to do with keys and stands for ever.
     ring: int | None = None
+    # Digest of the node's classes that it did not fit: with others it gets a new chance.
+    label_map: str | None = None
 
 
 class Refusals:
     """Remembers refusals by the release's name, and the highest number that was believed."""
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
+    def __init__(self, folder: Path, journal: Journal, label_map_digest: str = "") -> None:
+        """Args: `label_map_digest` is that of the node's classes."""
         self._folder = folder
+        self._label_map = label_map_digest
         self._journal = journal
         self._by_name = self._read_refused()
         self._highest = self._read_highest()
@@ -54,9 +58,11 @@ class Refusals:
         return tuple(self._by_name.values())
 
     def stands(self, name: str, ring: int) -> bool:
-        """Was this release refused, and would it be again with the keys of this ring?"""
+        """Was this release refused, and would it be again with this ring's keys and our classes?"""
         found = self._by_name.get(name)
-        return found is not None and found.ring in {None, ring}
+        if found is None or found.label_map not in {None, self._label_map}:
+            return False
+        return found.ring in {None, ring}
 
     def add(self, name: str, version_id: VersionId, error: Exception, *, ring: int) -> None:
         """Remember a refusal and say why in the journal: `model.refused`."""
@@ -68,13 +74,19 @@ class Refusals:
             version_id=version_id,
             reason=reason,
             ring=ring if isinstance(error, SignatureError) else None,
+            label_map=self._label_map if isinstance(error, LabelMapError) else None,
         )
         self._by_name.pop(name, None)
         self._by_name = dict([*self._by_name.items(), (name, refusal)][-KEPT:])
         content = {
             "schema": 1,
             "refused": {
-                name: {"version_id": r.version_id, "reason": r.reason, "ring": r.ring}
+                name: {
+                    "version_id": r.version_id,
+                    "reason": r.reason,
+                    "ring": r.ring,
+                    "label_map": r.label_map,
+                }
                 for name, r in self._by_name.items()
             },
         }
@@ -117,9 +129,10 @@ class Refusals:
 def _refusal(entry: object) -> Refusal:
     if not isinstance(entry, dict):  # as versions before 0.5 wrote it: the reason alone
         return Refusal(version_id=VersionId("unknown"), reason=str(entry))
-    ring = entry.get("ring")
+    ring, label_map = entry.get("ring"), entry.get("label_map")
     return Refusal(
         version_id=VersionId(str(entry.get("version_id", "unknown"))),
         reason=str(entry.get("reason", "")),
         ring=ring if isinstance(ring, int) else None,
+        label_map=label_map if isinstance(label_map, str) else None,
     )
