@@ -13,11 +13,12 @@ from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
+from lifelong.records.conditions import TaskMerge
 from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import Annotation, Sample, Split
-from tests.builders import a_hard_example, a_jpeg, a_mask_png, a_round
+from tests.builders import a_hard_example, a_jpeg, a_mask_png, a_round, a_sample
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -148,3 +149,46 @@ def test_lll13_a_twin_of_what_trains_already_does_not_examine(tmp_path: Path) ->
     settled = LeakWatch(storage, kb, None).settle(twins)
     assert [s.split for s in settled.samples] == [Split.TRAIN, Split.EVAL]
     assert len(settled.told) == 2
+
+
+def test_kb_05_a_sample_has_the_task_that_was_found_for_it_and_keeps_it(tmp_path: Path) -> None:
+    """A crash after the knowledge base and before the index: what was written counts."""
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 6)
+    section = JobSection(dataset_path=tmp_path / "dataset", train_share=0.5)
+    journal = Journal(tmp_path, "cloud")
+    first = TrainingJob(storage, KnowledgeBase(storage), section, journal, lambda _: "fog")
+    first.hand_over(round_)
+    (tmp_path / "dataset" / "index.txt").unlink()
+    kb = KnowledgeBase(storage)
+    before = kb.of(Sample)
+    kb.add([TaskMerge(number=1, tasks=("fog",), into="haze", by="anna", at=NOON)], why="a merge")
+    TrainingJob(storage, kb, section, journal, lambda _: "night").hand_over(round_)
+    assert {s.learning_task for s in kb.of(Sample).values()} == {"fog"}
+    assert {s.learning_task for s in kb.samples.values()} == {"haze"}
+    assert kb.of(Sample) == before
+    lines = index_lines(str(tmp_path / "dataset" / "index.txt"))
+    train = [key for key, s in before.items() if s.split is Split.TRAIN]
+    assert [line.split()[0] for line in lines[:3]] == [f"images/{key}.jpg" for key in sorted(train)]
+
+
+def test_kb_06_a_round_holds_some_of_a_new_task_back(tmp_path: Path) -> None:
+    """Two of twenty are held back; one of them is of the task that nothing examines yet."""
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 20)
+    ranked = sorted(example.sample_id for example in round_.examples)
+    kb = KnowledgeBase(storage)
+    kb.add([a_sample(999, learning_task="night", split=Split.EVAL)], why="test")
+    section = JobSection(dataset_path=tmp_path / "dataset", train_share=0.9)
+    fog = set(ranked[:6])
+    job = TrainingJob(
+        storage,
+        kb,
+        section,
+        Journal(tmp_path, "cloud"),
+        lambda example: "fog" if example.sample_id in fog else "night",
+    )
+    job.hand_over(round_)
+    held_back = [s for s in kb.samples.values() if s.split is Split.EVAL and s.round_number == 1]
+    tasks = sorted((s.learning_task, s.sample_id) for s in held_back if s.sample_id in ranked)
+    assert tasks == [("fog", ranked[5]), ("night", ranked[-1])]
