@@ -13,8 +13,8 @@ from lifelong.hard_examples import disagreement, frame_scores
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle
 from lifelong.second_looks import mirrored_look
 from lifelong.segmenter import OnnxSegmenter
+from lifelong.training.adapters import network_of
 from lifelong.training.checkpoints import Weights, load_weights
-from lifelong.training.networks import build_network
 from lifelong.training.onnx_export import onnx_from_network, prove_equal
 
 _MOST_MEASURED = 64  # pictures; more would not move the quantiles, only the clock
@@ -46,7 +46,7 @@ def packed(
         ModelLoadError: the weights are those of another network.
         ExportMismatchError: ONNX Runtime does not answer as torch does.
     """
-    network = build_network(manifest.network, len(manifest.label_map), seed=0)
+    network = network_of(manifest.network, len(manifest.label_map), weights)
     load_weights(network, weights, "trained weights")
     describes = bool(familiar)
     exported = onnx_from_network(network, manifest.preprocessing, with_features=describes)

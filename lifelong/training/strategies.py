@@ -7,10 +7,10 @@ and which parameters may change; the loop (`trainer.py`) is the same for all.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
 from lifelong.errors import ConfigError
+from lifelong.training.adapters import adapted_names
 from lifelong.training.batches import Batches, fresh, pooled, replayed
+from lifelong.training.network import Network
 from lifelong.training.penalties import MakePenalty, keeping_answers, keeping_weights
 
 
@@ -21,8 +21,9 @@ class Strategy:
     batches: Batches = fresh
     penalties: tuple[MakePenalty, ...] = ()
     # The parameters' names of a network that may change when there is an incumbent; None: all.
-    trains: Callable[[nn.Module], frozenset[str]] | None = None
+    trains: Callable[[Network], frozenset[str]] | None = None
     own_normalisation: bool = False  # batch norm follows the new pictures' statistics
+    separately: bool = False  # every learning task gets an adapter of its own (adapters.py)
 
 
 STRATEGIES = {
@@ -31,6 +32,7 @@ STRATEGIES = {
     "distillation": Strategy(penalties=(keeping_answers,)),
     "ewc": Strategy(penalties=(keeping_weights,)),
     "replay+distillation": Strategy(batches=replayed, penalties=(keeping_answers,)),
+    "adapters": Strategy(trains=adapted_names, own_normalisation=True, separately=True),
     "joint": Strategy(batches=pooled),  # the upper bound, when the memory holds all old pictures
 }
 

@@ -6,6 +6,7 @@ checkpoint ends with the same weights, bit by bit, as one that was never stopped
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.errors import DivergedError, TrainingError
+from lifelong.training.adapters import is_adapted, learned_separately
 from lifelong.training.augmentation import augmented, normalised
 from lifelong.training.batches import Drawn
 from lifelong.training.checkpoints import (
@@ -45,17 +47,28 @@ def train(
     """Learn the lesson; go on from `checkpoint` when it is of this same lesson.
 
     Raises:
-        TrainingError: no picture to learn from.
+        TrainingError: no picture to learn from, or nothing that the strategy could train on.
         DivergedError: the loss became NaN or infinite.
     """
     if len(lesson.new) + len(lesson.memory) == 0:
         raise TrainingError("no sample to learn from; annotate some first")
     device = device_named(lesson.section.device)
+    adapts = strategy_named(lesson.section.strategy).separately and not lesson.is_first
+    if lesson.incumbent is not None and is_adapted(lesson.incumbent) and not adapts:
+        raise TrainingError(
+            "the incumbent has adapters, which only training.strategy adapters can train on; "
+            "keep that strategy, or begin with a new first model"
+        )
+
+    def learned(part: Lesson, own: Path | None) -> Weights:
+        run = _Run(part, device)
+        if own is not None:
+            run.resume(own)
+        return run.finish(own, on_progress)
+
     with reproducible(lesson.section.threads, device):
-        run = _Run(lesson, device)
-        if checkpoint is not None:
-            run.resume(checkpoint)
-        return run.finish(checkpoint, on_progress)
+        learn = partial(learned_separately, learn=learned) if adapts else learned
+        return learn(lesson, checkpoint)
 
 
 class _Run:
