@@ -1,5 +1,6 @@
 """Drafts that skip people, PRE-20: proof before trust, audits, and the end of a rule."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from annotation.pulling import Pulled
 from cloud.auto_accept import AutoAccept, is_audited
@@ -21,6 +23,7 @@ from cloud.auto_accept_rule import (
     same_class_share,
     wrong_share,
 )
+from cloud.cli import app
 from lifelong.errors import ShapeError
 from lifelong.label_weights import AUTO, weight_of
 from lifelong.labels_config import LabelsSection
@@ -372,3 +375,20 @@ def test_lll_10_labels_that_no_person_saw_weigh_less_in_training() -> None:
     assert weight_of(a_sample(annotator=AUTO), section) == 0.3
     assert weight_of(a_sample(annotator="anna"), section) == 1.0
     assert weight_of(a_sample(annotator=""), section) == 1.0
+
+
+def test_pre_20_the_command_tells_how_it_stands(tmp_path: Path) -> None:
+    world = World(tmp_path, auto_accept=True)
+    world.storage = open_storage(str(tmp_path / "files"))
+    world.people.storage = world.storage
+    world.restarted()
+    world.turn(160, 0.004)
+    world.turn(10, 0.004)
+    config = tmp_path / "config.yaml"
+    config.write_text("storage: files\nlabels: {auto_accept: true}\n", encoding="utf-8")
+    said = CliRunner().invoke(app, ["review", "auto", "--config", str(config)])
+    assert said.exit_code == 0, said.output
+    assert said.output.startswith("labels.auto_accept is on; ")
+    assert f"rule 1 ({BY})" in said.output
+    machine = CliRunner().invoke(app, ["review", "auto", "--json", "--config", str(config)])
+    assert json.loads(machine.output) == told(world.records)

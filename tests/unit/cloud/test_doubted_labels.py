@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import cloud.assembly
 from annotation.project import ImageAddresses
 from annotation.review.asking import AskingDesk
 from annotation.task_fields import NOTE, UNSURE
 from cloud.doubted_labels import DoubtAnswer, DoubtedLabels, Doubts
+from lifelong.config import load_config
+from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.keys import image_key
@@ -21,6 +24,7 @@ from lifelong.records.samples import AnnotationTask, PreAnnotation
 from lifelong.records.wire import from_json
 from tests.builders import SMALL_MAP, a_pre_annotation
 from tests.desks import FakeDesk, Setting
+from tests.fakes_label_studio import FakeStudio
 
 ROAD, CAR, PERSON = 0, 1, 2
 COLOURS = np.array([[200, 20, 20], [20, 200, 20], [20, 20, 200]], dtype=np.uint8)
@@ -207,3 +211,23 @@ def test_the_builder_paints_what_the_model_sees() -> None:
 
     truth = a_street(3)
     assert np.array_equal(OnnxSegmenter(who_sees_colours()).segment(COLOURS[truth]).mask, truth)
+
+
+def test_lll_10_the_configuration_decides_who_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud.assembly, "open_label_studio", lambda config: FakeStudio())
+
+    def opened(lines: str) -> cloud.assembly.Cloud:
+        path = tmp_path / "config.yaml"
+        path.write_text(f"storage: files\nlabel_studio: {{local_files_root: .}}\n{lines}")
+        return cloud.assembly.open_cloud(load_config(path))
+
+    people = Setting(FakeDesk(tmp_path), tmp_path).exchange
+    assert cloud.assembly.with_second_looks(opened(""), people) is people
+    asked = cloud.assembly.with_second_looks(opened("labels: {ask_again_share: 0.1}"), people)
+    assert isinstance(asked, DoubtedLabels)
+    with pytest.raises(ConfigError, match="needs Label Studio"):
+        cloud.assembly.with_second_looks(
+            opened("labels: {ask_again_share: 0.1}\nannotation_folder: people"), people
+        )
