@@ -8,10 +8,12 @@ repeated; one that finds nothing changes nothing.
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from cloud.forget_records import is_of_one_sample, rewrite, without_items
 from cloud.rounds import ROUNDS, Rounds
 from lifelong.errors import ObjectNotFoundError, RecordError
 from lifelong.links.durable_files import write_whole
@@ -110,11 +112,13 @@ def sweep_dataset(folder: Path, index: str, samples: Collection[SampleId]) -> in
 def sweep_storage(storage: Storage, samples: Collection[SampleId], edge: str = "") -> int:
     """Remove every object that is about these samples, and all that a device has on its way.
 
+    Objects about many samples lose what they say of these.
+
     Args:
         edge: also everything that this device has delivered, asked, or was answered.
 
     Returns:
-        How many objects went.
+        How many objects went, or were cut.
     """
     gone = frozenset(samples)
     removed = 0
@@ -131,6 +135,9 @@ def sweep_storage(storage: Storage, samples: Collection[SampleId], edge: str = "
         for key in sorted(set(keys), key=_records_first):
             storage.delete(key)
             removed += 1
+        for key in storage.keys(room):
+            if key.endswith(".json") and not is_of_one_sample(key):
+                removed += rewrite(storage, key, partial(without_items, samples=gone))
     return removed
 
 

@@ -1,5 +1,6 @@
 """A cloud with the traces of two people and two devices everywhere, to forget one of them."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +140,9 @@ class Room:
                 "annotation.pulled", sample_id=id_of(seed), annotator=person_of(seed)
             )
         Decisions(self.storage).add(a_decision(3, reviewer="anna@x.org"))
+        doubts = [{"sample_id": id_of(seed), "annotator": person_of(seed)} for seed in range(4)]
+        body = {"kind": "Doubts", "record": {"doubts": doubts, "by": "anna@x.org"}}
+        self.storage.put("doubted/1.json", json.dumps(body).encode())
         kb = KnowledgeBase(self.storage)
         samples = [a_known_sample(seed) for seed in range(4)]
         kb.add(samples[:2], why="first half")

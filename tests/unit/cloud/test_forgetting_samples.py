@@ -1,5 +1,6 @@
 """KB-07, LLL-05: what is to be forgotten goes everywhere, whatever crashes meanwhile."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -95,6 +96,8 @@ def test_kb_07_samples_go_everywhere(
     } - {f"rounds/{1:06d}.json"}
     kb = KnowledgeBase(room.storage)
     assert set(kb.samples) == {id_of(seed) for seed in stay if seed < 4}
+    doubts = json.loads(room.storage.get("doubted/1.json"))["record"]["doubts"]
+    assert [one["sample_id"] for one in doubts] == [id_of(seed) for seed in stay if seed < 4]
     for sample in kb.samples.values():
         room.storage.get(sample.image_key, sha256=sample.image_sha256)
         room.storage.get(sample.mask_key, sha256=sample.mask_sha256)
@@ -105,7 +108,7 @@ def test_kb_07_samples_go_everywhere(
 
 def test_kb_07_an_annotators_name_is_gone_from_all_records(room: Room) -> None:
     """KB-07: also where he judged, skipped or was counted in somebody else's work."""
-    assert len(room.bytes_with("anna@x.org")) == 4  # log, review, round, journal
+    assert len(room.bytes_with("anna@x.org")) == 5  # log, review, doubts, round, journal
     forget(room, "annotator", "anna@x.org")
     assert room.bytes_with("anna@x.org") == []
     assert "bob@x.org" in {s.annotator for s in KnowledgeBase(room.storage).samples.values()}
@@ -233,7 +236,7 @@ def test_kb_07_a_task_id_that_means_another_picture_by_now_is_left_alone(room: R
         def __init__(self) -> None:
             self.deleted: list[int] = []
 
-        def task(self, task_id: int):
+        def task(self, task_id: int) -> StudioTask:
             sample = id_of(0) if task_id == 100 else "ffffffffffffffff"
             return StudioTask(
                 task_id=task_id,
