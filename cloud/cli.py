@@ -24,6 +24,7 @@ from cloud.export_cli import export_app
 from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
 from cloud.leaks_cli import leaks
+from cloud.learn_cli import learn
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
 from cloud.push_cli import push
@@ -49,6 +50,7 @@ app.add_typer(review_app, name="review")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(conditions_app, name="conditions")
 app.command()(preannotate)
+app.command()(learn)
 app.command()(push)
 app.command()(edges)
 app.command()(budget)
@@ -189,15 +191,21 @@ def begin(
     config: ConfigOption,
     data: Annotated[Path, typer.Option(help="Labelled pictures: images/ and train_ids/.")],
     task: Annotated[str, typer.Option(help="Name of their condition.")] = "general",
+    as_json: JsonOption = False,
 ) -> None:
     """Train and release the first model from labelled pictures of your own."""
     from cloud.assembly import open_cloud
     from cloud.first_model import begin_with_pictures, read_pictures
     from lifelong.config import load_config
+    from lifelong.training.initialisation import Taken
 
     cloud = open_cloud(load_config(config))
-    version = begin_with_pictures(cloud, read_pictures(data), task, on_progress=_progress_bar())
-    typer.echo(f"released {version}")
+    taken: list[Taken] = []
+    version = begin_with_pictures(
+        cloud, read_pictures(data), task, on_progress=_progress_bar(), on_taken=taken.append
+    )
+    told = {"version_id": version, "begun_from": taken[0].told() if taken else None}
+    _tell(told, "\n".join([*map(str, taken), f"released {version}"]), as_json=as_json)
 
 
 @app.command()
@@ -316,9 +324,10 @@ def _rounds_text(overview: dict[str, Any]) -> str:
 
 
 def _progress_bar() -> Any:
+    from rich.console import Console
     from rich.progress import Progress
 
-    progress = Progress()
+    progress = Progress(console=Console(stderr=True))  # JSON goes to the other stream
     bar = progress.add_task("training", total=None)
     progress.start()
 

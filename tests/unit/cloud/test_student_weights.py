@@ -7,8 +7,10 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from cloud.assembly import open_cloud
+from cloud.cli import app
 from cloud.first_model import Picture, begin_with_pictures
 from cloud.learner import Learner
 from cloud.student_weights import beginning_of, place_of_init
@@ -24,7 +26,7 @@ from lifelong.errors import ChecksumError, ConfigError, ModelLoadError
 from lifelong.model_bundle import read_bundle
 from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import bundle_key
-from lifelong.records.pixels import jpeg_from_image
+from lifelong.records.pixels import jpeg_from_image, png_from_mask
 from lifelong.training.checkpoints import weights_of, weights_to_bytes
 from lifelong.training.networks import build_network
 from lifelong.training.segformer import SIZES
@@ -220,6 +222,27 @@ def test_a_first_model_begins_with_weights_of_others_and_sees_as_they_did(tmp_pa
         round_number=RoundNumber(1),
     )
     assert candidate.bundle.manifest.preprocessing == bundle.manifest.preprocessing
+
+
+def test_cornerloop_begin_tells_what_was_taken(tmp_path):
+    weights = weights_of(build_network("fast_cnn", 19, seed=3))
+    (tmp_path / "ours.safetensors").write_bytes(weights_to_bytes(weights))
+    for folder in ("images", "train_ids"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for seed in range(2):
+        picture = a_picture(seed)
+        (tmp_path / f"data/images/{seed}.jpg").write_bytes(picture.image)
+        (tmp_path / f"data/train_ids/{seed}.png").write_bytes(png_from_mask(picture.mask))
+    (tmp_path / "config.yaml").write_text(
+        "training: {init: ours.safetensors, height: 32, width: 48, steps: 1, batch_size: 2,\n"
+        "  first_steps_factor: 1, threads: 1, device: cpu}\n"
+    )
+    given = ["begin", "--config", str(tmp_path / "config.yaml"), "--data", str(tmp_path / "data")]
+    result = CliRunner().invoke(app, [*given, "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["begun_from"]["source"] == str(tmp_path / "ours.safetensors")
+    assert told["begun_from"]["share"] == 1.0 and told["version_id"]
 
 
 def test_nothing_is_stored_when_the_weights_to_begin_with_are_missing(tmp_path):
