@@ -36,6 +36,7 @@ from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_map_history import LabelMapHistory, read_history
+from lifelong.label_readings import LabelReader
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
@@ -101,6 +102,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
                 storage=cloud.storage,
                 journal=cloud.journal,
                 bundle=cloud.releases.bundle,
+                reader=LabelReader(read_history(cloud.storage, cloud.label_map)),
             ),
             conditions.wanted,
         ),
@@ -335,6 +337,7 @@ def make_escalations(cloud: Cloud, drafter: "Drafter") -> Escalations:
         drafter,
         cloud.label_map,
         cloud.journal,
+        history=read_history(cloud.storage, cloud.label_map),
         poll_seconds=cloud.config.edges.poll_seconds,
     )
 

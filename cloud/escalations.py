@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from lifelong.errors import (
     CorruptRecordError,
+    LabelMapChangeError,
     LabelMapError,
     LifelongError,
     ObjectNotFoundError,
     ShapeError,
 )
+from lifelong.label_map_history import LabelMapHistory
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.escalations import (
@@ -90,11 +92,13 @@ class Escalations:
         journal: Journal,
         *,
         poll_seconds: float,
+        history: LabelMapHistory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._drafter = drafter
         self._label_map = label_map
+        self._history = history or LabelMapHistory(label_map)
         self._journal = journal
         self._poll_seconds = poll_seconds
         self._clock = clock
@@ -192,7 +196,7 @@ class Escalations:
             mask_sha256=sha256_hex(png),
             height=mask.shape[0],
             width=mask.shape[1],
-            label_map_digest=self._label_map.digest,
+            label_map_digest=question.label_map_digest,
             drafted_by=f"{self._drafter.proposed_by}+{self._drafter.labelled_by}",
             seconds=round(self._clock() - began, 3),
         )
@@ -207,15 +211,26 @@ class Escalations:
             )
 
     def _mask_for(self, question: Question, folder: str) -> NDArray[np.uint8]:
-        if question.label_map_digest != self._label_map.digest:
-            raise LabelMapError(
-                f"{folder}: the node has another label map than this service; give both the same"
-            )
+        table = self._table_for(question, folder)
         key = f"{folder}/{IMAGE}"
         image = image_from_bytes(self._storage.get(key, sha256=question.image_sha256), key)
         if image.shape[:2] != (question.height, question.width):
             raise ShapeError(f"{key}: is not {question.width}x{question.height} as the question")
-        return self._drafter.draft(image).mask
+        return table[self._drafter.draft(image).mask]
+
+    def _table_for(self, question: Question, folder: str) -> NDArray[np.uint8]:
+        """(256,): our class ids as the node's; it may have the classes of before a change.
+
+        Raises:
+            LabelMapError: nothing says how ours are to be read in its label map.
+        """
+        try:
+            theirs = self._history.map_of(question.label_map_digest, folder)
+            return self._history.way(self._label_map, theirs).table()
+        except LabelMapChangeError as error:
+            raise LabelMapError(
+                f"{folder}: the node has another label map than this service; give both the same"
+            ) from error
 
     def _refuse(self, folder: str, question_id: str, image_sha256: str, reason: str) -> None:
         answer = Answer(
