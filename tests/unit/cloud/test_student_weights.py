@@ -55,7 +55,8 @@ def hub_of(folder, model, revision="main"):
 
 
 def section(**changes):
-    return TrainingSection(**({"network": "segformer_b0", "height": 32, "width": 48} | changes))
+    settings = {"network": "segformer_b0", "height": 32, "width": 48}
+    return TrainingSection.model_validate(settings | changes)
 
 
 def test_from_scratch_nothing_is_looked_for(tmp_path, monkeypatch):
@@ -152,7 +153,7 @@ def test_relative_paths_start_at_the_configuration_and_scratch_is_no_path(tmp_pa
 
 def test_files_of_torchvision_are_checked_by_the_digits_in_their_names(tmp_path):
     entry = entry_named("mobilenet_v3_large")
-    assert entry.sha256_begins in entry.source
+    assert entry.sha256_begins is not None and entry.sha256_begins in entry.source
     filename = entry.source.rpartition("/")[2]
     refused = pytest.raises(ChecksumError, match=entry.sha256_begins)
     with serving({filename: b"other bytes"}) as server, refused:

@@ -101,8 +101,9 @@ def test_torchvisions_backbone_is_taken_and_the_head_begins_fresh(tmp_path, suff
         early = theirs.eval().features[:5](pictures())
         assert torch.equal(ours.backbone(pictures())["low"], early)
     assert beginning.taken.parts == ("backbone",)
-    fresh = build_network(LRASPP, len(SMALL_MAP), seed=0)
-    assert torch.equal(beginning.weights["classifier.cbr.0.weight"], fresh.classifier.cbr[0].weight)
+    fresh = weights_of(build_network(LRASPP, len(SMALL_MAP), seed=0))
+    head = "classifier.cbr.0.weight"
+    assert torch.equal(beginning.weights[head], fresh[head])
     assert beginning.taken.fresh_classes == SMALL_MAP.names
     assert beginning.taken.left, "1,000 classes of pictures have no place"
 
@@ -146,8 +147,9 @@ def test_rows_go_by_the_classes_names_and_unknown_ones_begin_fresh(tmp_path):
         expected, given = theirs.eval()(pictures()).logits, ours(pictures())
     assert largest_difference(given[:, 0], expected[:, 2]) < 1e-4
     assert largest_difference(given[:, 2], expected[:, 1]) < 1e-4
-    fresh = build_network("segformer_b0", 3, seed=2).decode_head.classifier
-    assert torch.equal(ours.decode_head.classifier.weight[1], fresh.weight[1])
+    row = "decode_head.classifier.weight"
+    fresh = weights_of(build_network("segformer_b0", 3, seed=2))
+    assert torch.equal(beginning.weights[row][1], fresh[row][1])
     taken = beginning.taken
     assert taken.classes == ("road", "traffic light") and taken.fresh_classes == ("person",)
     assert "classes that begin fresh: person" in str(taken)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.students import gflops
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.familiarity import FamiliarPicture
 from cloud.packing import packed
@@ -151,6 +152,15 @@ def test_segformers_are_as_large_as_published(name):
         network = NETWORKS[name](19)
     millions = sum(p.numel() for p in network.parameters()) / 1e6
     assert millions == pytest.approx(PAPER[name], abs=0.15)
+
+
+@pytest.mark.parametrize(("name", "published"), [("segformer_b0", 8.4), ("segformer_b2", 62.4)])
+def test_segformers_compute_as_much_as_published(name, published):
+    """Billions of multiplications with an addition, 512x512, ADE20K's 150 classes (table 1)."""
+    how = Preprocessing(height=512, width=512)
+    with torch.device("meta"):
+        network = NETWORKS[name](150).eval()
+        assert gflops(network, how) / 2 == pytest.approx(published, abs=0.1)
 
 
 def test_the_shipped_weights_of_the_fast_cnn_keep_loading():
