@@ -20,7 +20,7 @@ import argparse
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ def main() -> None:
     first = first_model(world, given.old, given.first_steps)
     figures: dict[str, object] = {}
     for name, lesson in ways(world, first, given.old, given.new).items():
-        weights, seconds = seconds_of(lambda lesson=lesson: train(lesson))
+        weights, seconds = seconds_of(partial(train, lesson))
         sat = sit(world, first, weights, given.holdout)
         figures["before"] = told(sat, of_incumbent=True)
         figures[name] = told(sat) | {"seconds": round(seconds, 1)}

@@ -129,13 +129,13 @@ def test_lll_06_a_draft_of_older_classes_is_made_anew(tmp_path):
 
     key = f"drafts/1/{a_hard_example().sample_id}.json"
     old = KeptDrafts(storage, type("Old", (), {"annotate": lambda *_: a_pre_annotation()})())
-    assert old.annotate(a_hard_example(), 1).label_map_digest == ""
+    assert old.annotate(a_hard_example(), RoundNumber(1)).label_map_digest == ""
 
     def is_present(digest: str) -> bool:
         return HISTORY.map_of(digest, "a draft").digest == MOVED.after.digest
 
     kept = KeptDrafts(storage, Drafts(), is_present=is_present)
-    assert kept.annotate(a_hard_example(), 1).label_map_digest == MOVED.after.digest
+    assert kept.annotate(a_hard_example(), RoundNumber(1)).label_map_digest == MOVED.after.digest
     assert MOVED.after.digest in storage.get(key).decode()
 
 

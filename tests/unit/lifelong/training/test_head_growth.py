@@ -22,8 +22,8 @@ def fresh(network: str) -> Weights:
     with torch.no_grad():  # as after training: classifiers that are sure, and with biases
         for name in built.classifiers():
             layer = built.get_submodule(name)
-            layer.weight.normal_(generator=generator)
-            layer.bias.normal_(generator=generator)
+            for values in layer.parameters():
+                values.normal_(generator=generator)
     return weights_of(built)
 
 
