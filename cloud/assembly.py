@@ -23,6 +23,7 @@ from cloud.forget_requests import Forgetting, Removal
 from cloud.inbox import Inbox
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
+from cloud.present_counts import present_counts
 from cloud.releases import Releases
 from cloud.rollout import Rollouts
 from cloud.round_start import RoundStart
@@ -36,7 +37,6 @@ from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_map_history import LabelMapHistory, read_history
-from lifelong.label_readings import LabelReader
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
@@ -79,6 +79,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
     from cloud.auto_accept import AutoAccept
 
     section = cloud.config.label_studio
+    counts = present_counts(cloud.storage, cloud.label_map, cloud.kb)
     preannotator = make_preannotator(cloud, drafter)
     rollouts = make_rollouts(cloud)
     conditions = make_conditions(cloud)
@@ -102,7 +103,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
                 storage=cloud.storage,
                 journal=cloud.journal,
                 bundle=cloud.releases.bundle,
-                reader=LabelReader(read_history(cloud.storage, cloud.label_map)),
+                counts=counts,
             ),
             conditions.wanted,
         ),
@@ -129,6 +130,7 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
             label_map=cloud.label_map,
             journal=cloud.journal,
             now=utc_now,
+            counts=counts,
         ),
     )
     rules = cloud.config.rounds

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloud.assembly import Cloud
     from cloud.forget_requests import Done
     from cloud.lineage import Records
+    from cloud.present_counts import Counted
 
 kb_app = typer.Typer(
     help="The knowledge base: show, query, lineage, verify, forget.", no_args_is_help=True
@@ -49,7 +50,7 @@ def show(
 
     cloud = _opened(config)
     if id_ is None:
-        found = overview(cloud.kb, cloud.storage, cloud.label_map)
+        found = overview(cloud.kb, cloud.storage, cloud.label_map, _counted(cloud))
         return _tell(found, as_json, kb_tables.overview)
     what, key = named(id_, cloud.kb)
     match what:
@@ -60,7 +61,7 @@ def show(
         case "dataset":
             found = dataset_overview(key, cloud.kb)
         case _:
-            found = task_overview(key, cloud.kb, cloud.label_map)
+            found = task_overview(key, cloud.kb, cloud.label_map, _counted(cloud))
     return _tell(found, as_json, kb_tables.facts)
 
 
@@ -137,7 +138,8 @@ def query(
         limit=limit,
     )
     names = dict(enumerate(cloud.label_map.names))
-    rows = [as_row(found, names) for found in asked.answer(cloud.kb, cloud.storage)]
+    answers = asked.answer(cloud.kb, cloud.storage, _counted(cloud))
+    rows = [as_row(found, names) for found in answers]
     _tell(rows, as_json, kb_tables.samples)
 
 
@@ -264,6 +266,13 @@ def _class(name: str, cloud: "Cloud") -> str:
     if name not in cloud.label_map.names:
         raise ConfigError(f"--class {name!r}: there are {', '.join(cloud.label_map.names)}")
     return name
+
+
+def _counted(cloud: "Cloud") -> "Counted":
+    """Reads the classes of samples as those of today."""
+    from cloud.present_counts import present_counts
+
+    return present_counts(cloud.storage, cloud.label_map, cloud.kb).sample
 
 
 def _opened(config: Path) -> "Cloud":

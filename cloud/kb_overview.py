@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cloud.present_counts import Counted, as_written
 from cloud.reports import miou_by_task
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.knowledge_checkpoints import CHECKPOINTS
@@ -15,7 +16,9 @@ from lifelong.records.samples import Sample, Split
 from lifelong.records.trainings import DatasetVersion, ExemplarSet, Training
 
 
-def overview(kb: KnowledgeBase, storage: Storage, label_map: LabelMap) -> dict[str, Any]:
+def overview(
+    kb: KnowledgeBase, storage: Storage, label_map: LabelMap, counted: Counted = as_written
+) -> dict[str, Any]:
     """Counts, learning tasks, versions and sizes, JSON-ready; bytes and pixels."""
     samples = list(kb.samples.values())
     return {
@@ -29,15 +32,17 @@ def overview(kb: KnowledgeBase, storage: Storage, label_map: LabelMap) -> dict[s
         "forgotten": len(kb.forgotten),
         "requests_to_forget": len(kb.of(Forgotten)),
         "datasets": len(kb.of(DatasetVersion)),
-        "tasks": [task_overview(name, kb, label_map) for name in learning_tasks(samples)],
+        "tasks": [task_overview(name, kb, label_map, counted) for name in learning_tasks(samples)],
         "versions": [_version(version, kb) for version in kb.versions.values()],
         "failed_rounds": sorted(kb.failures),
     }
 
 
-def task_overview(name: str, kb: KnowledgeBase, label_map: LabelMap) -> dict[str, Any]:
-    """A learning task: how much there is of it, and what it shows."""
-    members = [s for s in kb.samples.values() if s.learning_task == name]
+def task_overview(
+    name: str, kb: KnowledgeBase, label_map: LabelMap, counted: Counted = as_written
+) -> dict[str, Any]:
+    """A learning task: how much there is of it, and what it shows; `counted` reads classes."""
+    members = [counted(s) for s in kb.samples.values() if s.learning_task == name]
     pixels = learning_tasks(members)[name].class_pixels if members else {}
     return {
         "task": name,

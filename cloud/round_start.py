@@ -6,6 +6,7 @@ from datetime import datetime
 
 from cloud.edges import Edges
 from cloud.picture_features import KeptFeatures
+from cloud.present_counts import PresentCounts
 from lifelong.config import RoundsSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
@@ -30,12 +31,15 @@ class RoundStart:
         label_map: LabelMap,
         journal: Journal,
         now: Callable[[], datetime],
+        counts: PresentCounts | None = None,
     ) -> None:
+        """Args: `counts` reads what nodes with older classes saw; None: there are none."""
         for name in classes_asked_for(rules.trigger):
             label_map.id_of(name)  # refuses a class that is none before anything waits for it
         self._rules = rules
         self._storage = storage
         self._label_map = label_map
+        self._counts = counts
         self._journal = journal
         self._now = now
         self._features = KeptFeatures(storage)
@@ -93,7 +97,10 @@ class RoundStart:
         found = 0
         for example in own:
             kept = self._features.of(example.sample_id, example.image_key, example.mask_key)
-            found += bool(kept.class_pixels and kept.class_pixels.get(class_id))
+            pixels = kept.class_pixels
+            if self._counts is not None:
+                pixels = self._counts.answered(example, pixels)
+            found += bool(pixels and pixels.get(class_id))
         return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cloud.example_queries import ExampleQuery
 from cloud.forget_scope import people
+from cloud.present_counts import Counted, as_written
 from lifelong.errors import ConfigError, CorruptRecordError, ObjectNotFoundError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.storage import Storage
@@ -47,8 +48,10 @@ class SampleQuery:
     text: str = ""  # in attributes, reasons or notes, whatever the case
     limit: int = 0  # 0: all
 
-    def answer(self, kb: KnowledgeBase, storage: Storage) -> Iterator[FoundSample]:
-        """The samples that fit, in the order they became known.
+    def answer(
+        self, kb: KnowledgeBase, storage: Storage, counted: Counted = as_written
+    ) -> Iterator[FoundSample]:
+        """The samples that fit, in the order they became known; `counted` reads their classes.
 
         Raises:
             StorageError: storage cannot be reached.
@@ -57,7 +60,7 @@ class SampleQuery:
         used = self._used_by(kb)
         notes = _notes(storage) if self.text else {}
         count = 0
-        for sample in kb.samples.values():
+        for sample in map(counted, kb.samples.values()):
             if not self._fits_sample(sample) or (used is not None and sample.sample_id not in used):
                 continue
             found = FoundSample(

@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.picture_features import LENGTH, Features, KeptFeatures
+from cloud.present_counts import PresentCounts
 from cloud.queue_doubts import MEMBERS, EnsembleDoubts
 from cloud.queue_values import score_of, uncertainties
-from lifelong.errors import LabelMapChangeError
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_readings import LabelReader
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.picture_values import best_first, class_weights, rarity
 from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
-from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.samples import HardExample, Sample, Split
 
 logger = logging.getLogger(__name__)
@@ -46,14 +44,14 @@ class Queue:
         storage: Storage,
         journal: Journal,
         bundle: Callable[[VersionId], ModelBundle],
-        reader: LabelReader | None = None,
+        counts: PresentCounts | None = None,
     ) -> None:
         """
         Args:
             bundle: the bundle of a version, for the strategy "bald".
-            reader: counts pixels of older label maps as what they became; None: there is only one.
+            counts: reads pixels of older label maps as what they became; None: there is only one.
         """
-        self._reader = reader
+        self._counts = counts
         self._section = section
         self._kb = kb
         self._journal = journal
@@ -135,8 +133,8 @@ class Queue:
         `cloud/queue_values.py` and `lifelong/picture_values.py`."""
         labelled: dict[int, int] = {}
         for sample in self._taught():
-            known = self._counted(sample.class_pixels, sample.label_map_digest) or {}
-            for class_id, pixels in known.items():
+            known = sample if self._counts is None else self._counts.sample(sample)
+            for class_id, pixels in known.class_pixels.items():
                 labelled[class_id] = labelled.get(class_id, 0) + pixels
         features = [self._features_of(example) for example in (*examples, *done)]
         answered = [
@@ -223,20 +221,7 @@ class Queue:
     def _answered(
         self, example: HardExample, pixels: Mapping[int, int] | None
     ) -> Mapping[int, int] | None:
-        """What a node's model saw, as classes of today; None when nobody can say."""
-        version = self._kb.versions.get(example.version_id)
-        if version is None or pixels is None:
-            return pixels
-        return self._counted(pixels, version.label_map_digest)
-
-    def _counted(self, pixels: Mapping[int, int], digest: str) -> Mapping[int, int] | None:
-        if self._reader is None:
-            return pixels
-        try:
-            counted = self._reader.pixels(pixels, digest, "pixels of classes")
-        except LabelMapChangeError:
-            return None
-        return {class_id: n for class_id, n in counted.items() if class_id != IGNORE_INDEX}
+        return pixels if self._counts is None else self._counts.answered(example, pixels)
 
     def _taught(self) -> list[Sample]:
         """What the knowledge base teaches; hold-out samples teach nothing."""
