@@ -25,6 +25,8 @@ def painted_with(holdouts: Mapping[str, FileHoldout], folder: Path) -> dict[str,
     """
     found: dict[str, LabelMap] = {}
     top = folder.resolve()
+    if top.name == "eval":  # one hold-out of a folder of them, {holdouts}/{task}/eval
+        top = top.parent.parent
     for task, holdout in holdouts.items():
         place = _folder_of(holdout)
         while place.is_relative_to(top):

@@ -69,6 +69,12 @@ def test_lll_06_a_folder_in_another_order_is_read_in_ours_without_any_change(fol
     assert masks(folder, LabelMapHistory(BEFORE))["day"] == [[[2, 1, 0], [255, 1, 2]]]
 
 
+def test_lll_06_one_hold_out_alone_is_known_by_the_file_above_all_of_them(folder):
+    mark(folder, BEFORE)
+    history = LabelMapHistory(CHANGE.after, [CHANGE])
+    assert masks(folder / "day" / "eval", history)["eval"] == [[[255, 0, 1], [255, 0, 255]]]
+
+
 def test_lll_06_a_flat_folder_may_say_it_too(folder):
     flat = folder / "day" / "eval"
     mark(flat, BEFORE)
