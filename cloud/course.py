@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from cloud.domains import Domain, samples_of
+from cloud.label_choice import LabelChoice
 from cloud.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.errors import TrainingError
@@ -51,7 +53,7 @@ class Stage:
     weights_sha256: str
     seconds: float  # of training alone
     steps: int
-    labels: int  # labelled pictures of this domain that were learned
+    chosen: tuple[int, ...]  # places of the labelled pictures of this domain that were learned
     memory: int  # pictures replayed
     memory_bytes: int
     losses: tuple[tuple[int, float], ...] = ()  # (step, loss), thinned
@@ -69,15 +71,22 @@ class Course:
         *,
         begin: Weights | None = None,
         begun: bool = False,
+        choice: LabelChoice | None = None,
+        reports: Path | None = None,
     ) -> None:
         """
         Args:
             folder: of this course alone.
             begin: weights to begin with; None: from scratch.
             begun: `begin` has learned the first domain already.
+            choice: of every later domain, which pictures are labelled and learned; None: all.
+            reports: examinations are kept there by weights, for courses that share some; None:
+                in the course's own folder.
         """
         self.domains, self.section, self.label_map = tuple(domains), section, label_map
-        self.folder, self.begin, self.begun = folder, begin, begun
+        self.folder, self.begin, self.begun, self.choice = folder, begin, begun, choice
+        self.reports = reports or folder / "reports"
+        self._chosen: dict[str, tuple[int, ...]] = {}  # of domains that are learned
         self.how = Preprocessing(height=section.height, width=section.width)
         self._pictures: dict[str, Pictures] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
@@ -93,7 +102,8 @@ class Course:
         self._claim_folder()
         stages: list[Stage] = []
         for number in range(len(self.domains)):
-            stages.append(self._kept(number) or self._learned(number, on_progress))
+            stages.append(self._kept(number) or self._stage(number, on_progress))
+            self._chosen[self.domains[number].name] = stages[-1].chosen
         return tuple(stages)
 
     def weights(self, number: int) -> Weights:
@@ -107,25 +117,65 @@ class Course:
 
     def examined(self, weights: Weights) -> EvaluationReport:
         """The hold-outs of all domains, sat by the class that answers on the edge."""
-        holdouts = {domain.name: domain.holdout for domain in self.domains}
-        segmenter = OnnxSegmenter(self._bundle(weights), threads=self.section.threads)
-        return evaluate(segmenter, holdouts, self.label_map)
+        kept = self.reports / f"{weights_sha256(weights)}.json"
+        if not kept.exists():
+            holdouts = {domain.name: domain.holdout for domain in self.domains}
+            segmenter = OnnxSegmenter(self._bundle(weights), threads=self.section.threads)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _write(kept, to_plain(evaluate(segmenter, holdouts, self.label_map)))
+        return from_plain(EvaluationReport, _read(kept), str(kept))
 
     def untrained(self) -> EvaluationReport:
         """The same of a network that has learned nothing; forward transfer begins there."""
-        kept = self.folder / "untrained.json"
-        if not kept.exists():
-            network = build_network(
-                self.section.network, len(self.label_map), seed=self.section.seed
-            )
-            _write(kept, to_plain(self.examined(weights_of(network))))
-        return from_plain(EvaluationReport, _read(kept), str(kept))
+        seed, classes = self.section.seed, len(self.label_map)
+        return self.examined(weights_of(build_network(self.section.network, classes, seed=seed)))
+
+    def upper_bound(self, steps: int, begin: Weights | None) -> Stage:
+        """All domains learned at once, as a first model is: nothing can be forgotten.
+
+        Args:
+            steps: how many the training takes.
+            begin: weights to begin with; None: from scratch.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim_folder()
+        last = len(self.domains) - 1
+        if kept := self._kept(last):
+            return kept
+        pace = {"strategy": JOINT, "steps": steps, "first_steps_factor": 1}
+        earlier = [self._of(domain) for domain in self.domains[:-1]]
+        lesson = Lesson(
+            section=self.section.model_copy(update=pace),
+            classes=len(self.label_map),
+            new=self._of(self.domains[last]),
+            memory=reduce(joined, earlier, no_pictures(self.how)),
+            incumbent=begin,
+            first=True,
+        )
+        return self._learned(last, lesson, (), None)
 
     # -- one stage ---------------------------------------------------------------------------
 
-    def _learned(self, number: int, on_progress: OnProgress | None) -> Stage:
+    def _stage(self, number: int, on_progress: OnProgress | None) -> Stage:
+        memory = self._memory(self.domains[:number])
+        lesson = Lesson(
+            section=self.section,
+            classes=len(self.label_map),
+            new=self._of(self.domains[number]).take(self._places(number)),
+            memory=self._replayed(self.domains[:number], memory),
+            incumbent=self.weights(number - 1) if number else self.begin,
+            first=number == 0,
+        )
+        return self._learned(number, lesson, memory, on_progress)
+
+    def _learned(
+        self,
+        number: int,
+        lesson: Lesson,
+        memory: Sequence[Sample],
+        on_progress: OnProgress | None,
+    ) -> Stage:
         domain = self.domains[number]
-        lesson, memory = self._lesson(number)
         losses: list[tuple[int, float]] = []
 
         def told(step: int, steps: int, loss: float) -> None:
@@ -141,43 +191,43 @@ class Course:
             weights = train(lesson, checkpoint=self._place(number, "checkpoint"), on_progress=told)
         seconds = time.monotonic() - begun
         self._place(number, "safetensors").write_bytes(weights_to_bytes(weights))
+        sizes = self._sizes()
         stage = Stage(
             domain=domain.name,
             report=self.examined(weights),
             weights_sha256=weights_sha256(weights),
             seconds=round(seconds, 2),
             steps=losses[-1][0] if losses else 0,
-            labels=len(lesson.new),
+            chosen=self._places(number),
             memory=len(memory),
-            memory_bytes=sum(self._sizes()[sample.sample_id] for sample in memory),
+            memory_bytes=sum(sizes[sample.sample_id] for sample in memory),
             losses=tuple(losses),
         )
         _write(self._place(number, "json"), to_plain(stage))
         self._place(number, "checkpoint").unlink(missing_ok=True)
         return stage
 
-    def _lesson(self, number: int) -> tuple[Lesson, Sequence[Sample]]:
-        earlier = self.domains[:number]
-        memory = self._memory(earlier)
-        is_joint = self.section.strategy == JOINT
-        # The upper bound learns everything at once, as a first model does.
-        is_first = number == 0 or is_joint
-        begin = self.begin if is_first else self.weights(number - 1)
-        lesson = Lesson(
-            section=self.section,
-            classes=len(self.label_map),
-            new=self._of(self.domains[number]),
-            memory=self._replayed(earlier, memory),
-            incumbent=begin,
-            first=is_first,
-        )
-        return lesson, memory
+    def _places(self, number: int) -> tuple[int, ...]:
+        """Which pictures of a domain are learned; of the first one all."""
+        domain = self.domains[number]
+        if domain.name not in self._chosen:
+            pictures = self._of(domain)
+            self._chosen[domain.name] = (
+                tuple(range(len(pictures)))
+                if self.choice is None or number == 0
+                else self.choice.places(
+                    self.weights(number - 1), self.section, len(self.label_map), pictures
+                )
+            )
+        return self._chosen[domain.name]
 
     def _memory(self, earlier: Sequence[Domain]) -> tuple[Sample, ...]:
-        """What is kept of earlier domains; the upper bound keeps everything."""
-        offered = [sample for domain in earlier for sample in self._records(domain)]
-        if self.section.strategy == JOINT:
-            return tuple(offered)
+        """What is kept of earlier domains, within `training.replay_mib`."""
+        offered = [
+            self._records(domain)[place]
+            for number, domain in enumerate(earlier)
+            for place in self._places(number)
+        ]
         return choose_exemplars(
             offered,
             self._sizes(),
@@ -234,6 +284,7 @@ class Course:
             "label_map": self.label_map.digest,
             "begin": weights_sha256(self.begin) if self.begin is not None else "",
             "begun": self.begun,
+            "labels": to_plain(self.choice) if self.choice is not None else None,
         }
         path = self.folder / "course.json"
         if not path.exists():

@@ -68,7 +68,7 @@ def figures_of(stages: Sequence[Stage], untrained: EvaluationReport) -> dict[str
         "intervals": _intervals(stages),
         "seconds": round(sum(stage.seconds for stage in stages[1:]), 1),
         "seconds_first": round(stages[0].seconds, 1),
-        "labels": {stage.domain: stage.labels for stage in stages},
+        "labels": {stage.domain: len(stage.chosen) for stage in stages},
         "memory_bytes": last.memory_bytes,
         "weights_sha256": last.weights_sha256,
     }

@@ -41,6 +41,17 @@ def pieces(bundle: ModelBundle, data: bytes) -> list[bytes]:
     ]
 
 
+def bytes_to_fetch(bundle: ModelBundle, before: ModelBundle | None) -> int:
+    """Bytes that a node with the bundle `before` has yet to fetch; None: it has none."""
+    there = (
+        {chunk.sha256 for chunk in chunk_list(before, before.to_bytes()).chunks}
+        if before is not None
+        else set()
+    )
+    wanted = {chunk.sha256: chunk.size for chunk in chunk_list(bundle, bundle.to_bytes()).chunks}
+    return sum(size for sha256, size in wanted.items() if sha256 not in there)
+
+
 def _wanted_cuts(bundle: ModelBundle, data: bytes) -> list[int]:
     """Byte positions before and after large tensors, and after enough small ones."""
     start = data.find(bundle.onnx)
