@@ -21,6 +21,7 @@ from lifelong.training.augmentation import normalised
 from lifelong.training.checkpoints import Weights, load_weights
 from lifelong.training.datasets import Pictures, joined
 from lifelong.training.devices import device_named, reproducible
+from lifelong.training.label_shift import ClassesBefore, TeacherClasses
 from lifelong.training.lesson import Lesson
 from lifelong.training.losses import enlarged_logits
 from lifelong.training.networks import build_network
@@ -60,6 +61,7 @@ def train_with_unlabelled(
         section=lesson.section.model_copy(update={"steps": max(1, lesson.steps - half)}),
         new=joined(lesson.new, answered),
         incumbent=taught,
+        classes_before=lesson.classes_before or _the_teacher(lesson),
     )
     return train(second, checkpoint=checkpoint, on_progress=_part(on_progress, half, lesson.steps))
 
@@ -110,6 +112,13 @@ def sure_only(classes: Tensor, confidence: Tensor) -> Tensor:
         usual = float(values[min(int((1.0 - KEPT) * len(values)), len(values) - 1)])
         kept[inside & (confidence >= min(SURE, usual))] = class_id
     return kept
+
+
+def _the_teacher(lesson: Lesson) -> ClassesBefore:
+    """The incumbent, of the same classes: what it knew is kept, not what half a round left."""
+    assert lesson.incumbent is not None
+    same = TeacherClasses(torch.eye(lesson.classes), torch.zeros(lesson.classes, lesson.classes))
+    return ClassesBefore(lesson.incumbent, lesson.classes, same)
 
 
 def _answer(network: torch.nn.Module, picture: Tensor, how: Preprocessing) -> tuple[Tensor, Tensor]:
