@@ -2,14 +2,14 @@
 
 python -m bench.classes --json
 
-A first model learns drawn streets in which buses are painted "car" and traffic signs "pole". Then
-both become classes. A round gets a few pictures with present labels, and a memory of old ones,
-whose labels were never touched. Every way starts from the same grown weights and takes as many
-steps; they differ in what they know of the change:
+A first model learns drawn streets in which sidewalks are painted "road" and vegetation "terrain"
+(`--hide NEW=OLD` names others). Then both become classes. A round gets a few pictures with present
+labels, and a memory of old ones, whose labels were never touched. Every way starts from the same
+grown weights and takes as many steps; they differ in what they know of the change:
 
 * `ours`: old labels count for what they may be, the teacher for the classes it knows;
-* `at their word`: the same replay and distillation, but an old label "car" means no bus, and the
-  teacher's "car" too: the background shift that nobody takes care of;
+* `at their word`: the same replay and distillation, but an old label "road" means no sidewalk,
+  and the teacher's "road" too: the background shift that nobody takes care of;
 * `fine-tuning`: the new pictures alone, no memory and no teacher;
 * `all painted anew`: the memory too has present labels: what our way cannot know (upper bound).
 
@@ -46,7 +46,7 @@ from lifelong.training.label_shift import ClassesBefore, teacher_classes
 from lifelong.training.lesson import Lesson
 from lifelong.training.trainer import train
 
-HIDDEN = {"bus": "car", "traffic sign": "pole"}  # new class -> what it was painted before
+HIDDEN = ("sidewalk=road", "vegetation=terrain")  # new class = what it was painted before
 # Seeds of scenes; never shared.
 OLD, NEW, HELD_OUT = 5_000_000, 6_000_000, 7_000_000
 
@@ -56,6 +56,7 @@ class World:
     """Streets before and after the change, at one size, with one pace of training."""
 
     section: TrainingSection
+    hidden: dict[str, str]  # new class -> what it was painted before
     change: LabelMapChange
 
     @property
@@ -67,6 +68,13 @@ class World:
     def reader(self) -> LabelReader:
         """Reads masks of both label maps."""
         return LabelReader(LabelMapHistory(self.change.after, [self.change]))
+
+    def painted(self, mask: np.ndarray, label_map: LabelMap) -> np.ndarray:
+        """A drawn mask with the ids of a label map; what that does not know is its parent."""
+        table = np.full(256, 255, dtype=np.uint8)
+        for class_id, name in enumerate(CITYSCAPES.names):
+            table[class_id] = label_map.id_of(name if name in label_map else self.hidden[name])
+        return np.asarray(table[mask])
 
     def pictures(self, pairs: Iterable[Examined]) -> Pictures:
         """Pictures at the network's size."""
@@ -83,21 +91,13 @@ class World:
         return OnnxSegmenter(packed(weights, manifest, []), threads=1)
 
 
-def the_change() -> LabelMapChange:
+def the_change(hidden: dict[str, str]) -> LabelMapChange:
     """From the classes without the hidden ones to all, the hidden ones at the end."""
-    kept = [i for i, name in enumerate(CITYSCAPES.names) if name not in HIDDEN]
+    kept = [i for i, name in enumerate(CITYSCAPES.names) if name not in hidden]
     before = LabelMap(
         tuple(CITYSCAPES.names[i] for i in kept), tuple(CITYSCAPES.colours[i] for i in kept)
     )
-    return change_classes(before, add={name: (parent,) for name, parent in HIDDEN.items()})
-
-
-def painted(mask: np.ndarray, label_map: LabelMap) -> np.ndarray:
-    """A drawn mask with the ids of a label map; what that does not know is its parent."""
-    table = np.full(256, 255, dtype=np.uint8)
-    for class_id, name in enumerate(CITYSCAPES.names):
-        table[class_id] = label_map.id_of(name if name in label_map else HIDDEN[name])
-    return np.asarray(table[mask])
+    return change_classes(before, add={name: (parent,) for name, parent in hidden.items()})
 
 
 @cache
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--height", type=int, default=96)
     parser.add_argument("--width", type=int, default=144)
+    parser.add_argument("--hide", action="append", help="NEW=OLD, may be given again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -125,21 +126,22 @@ def main() -> None:
     section = TrainingSection(
         height=given.height, width=given.width, steps=given.steps, threads=1, seed=given.seed
     )
-    world = World(section, the_change())
+    hidden = dict(text.split("=", 1) for text in given.hide or HIDDEN)
+    world = World(section, hidden, the_change(hidden))
     first = first_model(world, given.old, given.first_steps)
     figures: dict[str, object] = {}
     for name, lesson in ways(world, first, given.old, given.new).items():
         weights, seconds = seconds_of(partial(train, lesson))
         sat = sit(world, first, weights, given.holdout)
-        figures["before"] = told(sat, of_incumbent=True)
-        figures[name] = told(sat) | {"seconds": round(seconds, 1)}
+        figures["before"] = told(world, sat, of_incumbent=True)
+        figures[name] = told(world, sat) | {"seconds": round(seconds, 1)}
     report(figures, as_json=given.json)
 
 
 def first_model(world: World, old: int, steps: int) -> Weights:
     """A model of the classes before the change, from nothing."""
     before = world.change.before
-    pairs = [(image, painted(mask, before)) for image, mask in drawn(OLD, old)]
+    pairs = [(image, world.painted(mask, before)) for image, mask in drawn(OLD, old)]
     section = world.section.model_copy(update={"steps": steps, "first_steps_factor": 1})
     return train(
         Lesson(
@@ -156,11 +158,11 @@ def ways(world: World, first: Weights, old: int, new: int) -> dict[str, Lesson]:
     """One lesson for each way to add the classes."""
     change, reader = world.change, world.reader
     before, after = change.before, change.after
-    masks = [(image, painted(mask, before)) for image, mask in drawn(OLD, old)]
+    masks = [(image, world.painted(mask, before)) for image, mask in drawn(OLD, old)]
     coded = [(image, reader.read(mask, before.digest, "memory")) for image, mask in masks]
     plain = [(image, reader.sure(mask, before.digest, "memory")) for image, mask in masks]
-    anew = [(image, painted(mask, after)) for image, mask in drawn(OLD, old)]
-    fresh = [(image, painted(mask, after)) for image, mask in drawn(NEW, new)]
+    anew = [(image, world.painted(mask, after)) for image, mask in drawn(OLD, old)]
+    fresh = [(image, world.painted(mask, after)) for image, mask in drawn(NEW, new)]
     ours = Lesson(
         section=world.section,
         classes=len(after),
@@ -184,7 +186,7 @@ def ways(world: World, first: Weights, old: int, new: int) -> dict[str, Lesson]:
 def sit(world: World, first: Weights, weights: Weights, count: int) -> Reports:
     """The first model and a later one on the same held-out streets."""
     before, after = world.change.before, world.change.after
-    held_out = [(image, painted(mask, after)) for image, mask in drawn(HELD_OUT, count)]
+    held_out = [(image, world.painted(mask, after)) for image, mask in drawn(HELD_OUT, count)]
     return examined(
         world.segmenter(weights, after),
         (world.segmenter(first, before), before),
@@ -193,16 +195,18 @@ def sit(world: World, first: Weights, weights: Weights, count: int) -> Reports:
     )
 
 
-def told(sat: Reports, *, of_incumbent: bool = False) -> dict[str, object]:
+def told(world: World, sat: Reports, *, of_incumbent: bool = False) -> dict[str, object]:
     """mIoU of the old classes and IoU of parents and new classes, in points."""
     old = sat.incumbent if of_incumbent else sat.compared
     assert old is not None
     seen = old.tasks["clear"]
     figures: dict[str, object] = {"old_miou": round(100 * seen.miou, 1)}
-    figures |= {name: round(100 * seen.iou[name], 1) for name in dict.fromkeys(HIDDEN.values())}
+    figures |= {
+        name: round(100 * seen.iou[name], 1) for name in dict.fromkeys(world.hidden.values())
+    }
     if not of_incumbent:
         iou = sat.candidate.tasks["clear"].iou
-        figures |= {name: round(100 * iou[name], 1) for name in HIDDEN}
+        figures |= {name: round(100 * iou[name], 1) for name in world.hidden}
     return figures
 
 

@@ -55,19 +55,23 @@ def unbiased_cross_entropy(
     >>> round(float(unbiased_cross_entropy(evenly, target, members)), 4)  # -ln 2/3
     0.4055
     """
-    allowed = members[target]  # (N, h, w, C)
-    seen = allowed.any(-1)
+    count = members.sum(1)
+    seen = count[target] > 0
     if not bool(seen.any()):
         return logits.sum() * 0.0
-    log_shares = F.log_softmax(logits, dim=1).permute(0, 2, 3, 1)[seen]
-    allowed = allowed[seen]
-    loss = -log_shares.masked_fill(~allowed, -torch.inf).logsumexp(-1)
-    weights = torch.ones_like(loss)
+    ids = torch.where(count == 1, members.int().argmax(1), IGNORE_INDEX)
+    each = F.cross_entropy(logits, ids[target], ignore_index=IGNORE_INDEX, reduction="none")
+    several = count[target] > 1  # a few pixels: only they pay for more than one class
+    if bool(several.any()):
+        unsure = logits.permute(0, 2, 3, 1)[several]
+        right = unsure.masked_fill(~members[target[several]], -torch.inf)
+        each = each.masked_scatter(several, unsure.logsumexp(-1) - right.logsumexp(-1))
+    weights = seen.to(each.dtype)
     if class_weights is not None:
-        weights = (class_weights * allowed).amax(-1)
+        weights = weights * (class_weights * members).amax(1)[target]
     if picture_weights is not None:
-        weights = weights * picture_weights[:, None, None].expand(target.shape)[seen]
-    return (weights * loss).sum() / weights.sum().clamp(min=1e-12)
+        weights = weights * picture_weights[:, None, None]
+    return (weights * each).sum() / weights.sum().clamp(min=1e-12)
 
 
 def cross_entropy_of(codes: LabelCodes | None, device: torch.device) -> Callable[..., Tensor]:
