@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.measuring import report, seconds_of
+from cloud.label_choice import unlabelled
 from cloud.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Holdouts, evaluate
@@ -35,16 +36,13 @@ from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.segmenter import OnnxSegmenter
-from lifelong.training.augmentation import normalised
 from lifelong.training.checkpoints import (
     Weights,
-    load_weights,
     weights_from_bytes,
     weights_to_bytes,
 )
 from lifelong.training.datasets import Pair, Pictures, no_pictures, pictures_from_pairs
 from lifelong.training.lesson import Lesson
-from lifelong.training.networks import build_network
 from lifelong.training.self_training import train_with_unlabelled
 from lifelong.training.trainer import train
 
@@ -99,36 +97,9 @@ def beginning(data: Path, first: str, second: str, steps: int) -> Beginning:
         weights=weights,
         first=known,
         second=new,
-        seen=seen_by(weights, section, new),
+        seen=unlabelled(weights, section, len(CITYSCAPES), new),
         holdouts={name: list(_pairs(data / name / "eval")) for name in (first, second)},
     )
-
-
-def seen_by(
-    weights: Weights, section: TrainingSection, pictures: Pictures
-) -> tuple[Unlabelled, ...]:
-    """Doubt, classes and pooled features of each picture, by one network; no mask is read."""
-    how = Preprocessing(height=section.height, width=section.width)
-    network = build_network(section.network, len(CITYSCAPES), seed=0)
-    load_weights(network, weights, "the first model")
-    network.eval()
-    found = []
-    with torch.no_grad():
-        for number in range(len(pictures)):
-            logits, maps = network.described(normalised(pictures.images[[number]], how))
-            shares = logits.softmax(1)
-            doubt = -(shares * shares.clamp_min(1e-38).log()).sum(1) / math.log(len(CITYSCAPES))
-            ids, counts = np.unique(logits.argmax(1).numpy(), return_counts=True)
-            found.append(
-                Unlabelled(
-                    entropy=float(doubt.mean()),
-                    class_shares=dict(
-                        zip(ids.tolist(), (counts / counts.sum()).tolist(), strict=True)
-                    ),
-                    features=maps.mean((2, 3))[0].numpy(),
-                )
-            )
-    return tuple(found)
 
 
 def plans(strategies: Sequence[str], shares: Sequence[float], seeds: int) -> list[Plan]:

@@ -33,9 +33,14 @@ class AnnotatorsByClasses:
         self._made: dict[str, Annotators] = {}
         self._of(history.current)  # what is wrong with the configuration is said at once
 
+    @property
+    def present(self) -> Annotators:
+        """The way to people for the present label map."""
+        return self._of(self._history.current)
+
     def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
         """Offer drafts, which are of the present label map."""
-        return self._of(self._history.current).push(drafts)
+        return self.present.push(drafts)
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What is finished, each task read with its own classes.
@@ -51,7 +56,7 @@ class AnnotatorsByClasses:
 
     def sort(self, tasks: Sequence[AnnotationTask], order: Sequence[SampleId]) -> None:
         """Show the open tasks in this order; what that takes is the same for all classes."""
-        self._of(self._history.current).sort(tasks, order)
+        self.present.sort(tasks, order)
 
     def _by_classes(
         self, tasks: Sequence[AnnotationTask]

@@ -247,7 +247,7 @@ def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
     )
 
 
-def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> Annotators:
+def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> AnnotatorsByClasses:
     """The way to people; tasks from before a change of classes keep theirs."""
     history = read_history(cloud.storage, cloud.label_map)
     return AnnotatorsByClasses(history, partial(_annotators, cloud, preannotator, history))

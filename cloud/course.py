@@ -35,6 +35,7 @@ from lifelong.training.checkpoints import (
     weights_to_bytes,
 )
 from lifelong.training.datasets import Pictures, joined, no_pictures, pictures_from_pairs
+from lifelong.training.foreign_weights import Normalisation
 from lifelong.training.lesson import Lesson
 from lifelong.training.networks import build_network
 from lifelong.training.trainer import train
@@ -71,6 +72,7 @@ class Course:
         *,
         begin: Weights | None = None,
         begun: bool = False,
+        normalisation: Normalisation | None = None,
         choice: LabelChoice | None = None,
         reports: Path | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class Course:
             folder: of this course alone.
             begin: weights to begin with; None: from scratch.
             begun: `begin` has learned the first domain already.
+            normalisation: what `begin` wants to see; None: ImageNet's.
             choice: of every later domain, which pictures are labelled and learned; None: all.
             reports: examinations are kept there by weights, for courses that share some; None:
                 in the course's own folder.
@@ -87,7 +90,9 @@ class Course:
         self.folder, self.begin, self.begun, self.choice = folder, begin, begun, choice
         self.reports = reports or folder / "reports"
         self._chosen: dict[str, tuple[int, ...]] = {}  # of domains that are learned
-        self.how = Preprocessing(height=section.height, width=section.width)
+        self.normalisation = normalisation
+        plain = Preprocessing(height=section.height, width=section.width)
+        self.how = normalisation.of(plain) if normalisation is not None else plain
         self._pictures: dict[str, Pictures] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
 
@@ -151,6 +156,7 @@ class Course:
             memory=reduce(joined, earlier, no_pictures(self.how)),
             incumbent=begin,
             first=True,
+            normalisation=self.normalisation,
         )
         return self._learned(last, lesson, (), None)
 
@@ -165,6 +171,7 @@ class Course:
             memory=self._replayed(self.domains[:number], memory),
             incumbent=self.weights(number - 1) if number else self.begin,
             first=number == 0,
+            normalisation=self.normalisation,
         )
         return self._learned(number, lesson, memory, on_progress)
 
@@ -284,6 +291,7 @@ class Course:
             "label_map": self.label_map.digest,
             "begin": weights_sha256(self.begin) if self.begin is not None else "",
             "begun": self.begun,
+            "normalisation": repr(self.normalisation),
             "labels": to_plain(self.choice) if self.choice is not None else None,
         }
         path = self.folder / "course.json"

@@ -44,14 +44,17 @@ def learn(
     from cloud.course_picture import draw_course
     from cloud.domains import read_domains
     from cloud.label_choice import LabelChoice
+    from cloud.student_weights import beginning_of
 
     label_map, section = _settings(config, strategy, seed, settings or [])
+    begun = beginning_of(section, label_map)
     course = Course(
         read_domains(data, [name for name in domains.split(",") if name]),
         section,
         label_map,
         out,
-        begin=_beginning(section, label_map),
+        begin=begun.weights if begun is not None else None,
+        normalisation=begun.normalisation if begun is not None else None,
         choice=LabelChoice(share=labels, strategy=selection) if labels < 1.0 else None,
     )
     stages = _with_progress(course)
@@ -118,13 +121,6 @@ def _settings(
         told = "; ".join(f"training.{e['loc'][0]}: {e['msg']}" for e in error.errors())
         raise ConfigError(told) from error
     return load_label_map(given), section
-
-
-def _beginning(section: "TrainingSection", label_map: "LabelMap") -> Any:
-    from cloud.student_weights import beginning_of
-
-    begun = beginning_of(section, label_map)
-    return begun.weights if begun is not None else None
 
 
 def _with_progress(course: Any) -> Any:

@@ -35,7 +35,7 @@ class UploadBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Examples that were admitted, or forgotten, together: `admissions/{number}.json`, never overwritten."""
+    """Examples that were admitted or forgotten together: `admissions/{number}.json`."""
 
     sample_ids: tuple[SampleId, ...]
     forgotten: tuple[SampleId, ...] = ()  # were admitted once, and are not there any more

@@ -105,7 +105,7 @@ def test_an_incumbent_that_cannot_be_continued_is_refused(first, tmp_path):
     with pytest.raises(TrainingError, match="change of network"):
         train(a_learner(storage, tmp_path, network="lraspp_mobilenet_v3"))
     other = label_map_of([("sky", (0, 0, 1)), ("sea", (0, 0, 2)), ("sand", (0, 0, 3))])
-    with pytest.raises(LabelMapError, match="version .* no change is recorded"):
+    with pytest.raises(LabelMapError, match=r"version .* no change is recorded"):
         train(Learner(storage, other, SECTION, tmp_path))
     elsewhere = open_storage("memory://")
     with pytest.raises(TrainingError, match="not in storage"):

@@ -57,7 +57,7 @@ class Scene:
             self.cloud.storage.put(draft.image_key, a_jpeg(seed))
             self.cloud.storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
             drafts.append(draft)
-        exchange = make_annotators(self.cloud, Drafter(self.cloud))
+        exchange = make_annotators(self.cloud, Drafter(self.cloud)).present
         assert isinstance(exchange, Exchange)
         self.exchange = exchange
         self.tasks: list[AnnotationTask] = exchange.push(drafts)
@@ -203,7 +203,7 @@ def test_ann_03_a_folder_takes_label_studios_place(scene: Scene, tmp_path: Path)
     with scene.config.open("a", encoding="utf-8") as file:
         file.write("annotation_folder: people\n")
     opened = open_cloud(load_config(scene.config))
-    assert isinstance(make_annotators(opened, Drafter(opened)), FolderExchange)
+    assert isinstance(make_annotators(opened, Drafter(opened)).present, FolderExchange)
     with pytest.raises(ReviewError, match="annotation_folder"):
         scene.say("list")
 

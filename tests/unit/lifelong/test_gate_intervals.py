@@ -113,7 +113,9 @@ def test_classes_that_one_report_does_not_name_count_as_nothing():
     assert paired_counts(narrow, packed_counts(both[::-1], NAMES)) is None
     wide = np.zeros_like(both)
     wide[:, :3, :3] = both[:, :3, :3]
-    names, one, other = paired_counts(narrow, packed_counts(wide, NAMES))
+    paired = paired_counts(narrow, packed_counts(wide, NAMES))
+    assert paired is not None
+    names, one, other = paired
     assert set(names) == set(NAMES[:3]) and (one[..., 1] == other[..., 1]).all()
 
 

@@ -25,9 +25,10 @@ def a_street(seed, moved=0.0):
             draw.rectangle((x, 106 - height, x + 4, 112 - height), fill=(30, 30, 60))
         left += width
     for _ in range(8):
-        x, y = random.integers(0, 220) + moved * 40, random.integers(90, 150)
+        x, y = int(random.integers(0, 220)) + moved * 40, int(random.integers(90, 150))
         colour = tuple(int(value) for value in random.integers(0, 255, 3))
-        draw.rectangle((x, y, x + random.integers(8, 40), y + random.integers(6, 22)), fill=colour)
+        right, bottom = x + int(random.integers(8, 40)), y + int(random.integers(6, 22))
+        draw.rectangle((x, y, right, bottom), fill=colour)
     noise = random.normal(0, 4, (180, 240, 3))
     return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
 
