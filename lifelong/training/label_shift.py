@@ -26,6 +26,8 @@ from lifelong.training.checkpoints import Weights, weights_sha256
 from lifelong.training.distillation import distillation_loss
 from lifelong.training.losses import cross_entropy
 
+_LEAST = 1e-12  # of a probability, so that its logarithm is finite
+
 
 def unbiased_cross_entropy(
     logits: Tensor,
@@ -71,7 +73,7 @@ def unbiased_cross_entropy(
         weights = weights * (class_weights * members).amax(1)[target]
     if picture_weights is not None:
         weights = weights * picture_weights[:, None, None]
-    return (weights * each).sum() / weights.sum().clamp(min=1e-12)
+    return (weights * each).sum() / weights.sum().clamp(min=_LEAST)
 
 
 def cross_entropy_of(codes: LabelCodes | None, device: torch.device) -> Callable[..., Tensor]:
@@ -136,12 +138,17 @@ def unbiased_distillation(
     classes: TeacherClasses,
     temperature: float,
 ) -> Tensor:
-    """T² · mean KL(t || q) over the pixels where the teacher is believed, on the classes it knows.
+    """T² · mean KL(t_T || q_T) over the pixels where the teacher is believed, on what it knows.
 
-    With p = softmax(teacher / T) and s = softmax(student / T), per pixel:
+    With p = softmax(teacher) and s = softmax(student), per pixel:
 
         t_k = Σ_{o became k} p_o, scaled to sum 1 (a removed class has no say)
         q_k = s_k + Σ_{n cut from k} s_n · t_k / Σ_{j: n cut from j} t_j
+
+    and t_T, q_T are both to the power 1/T, scaled to sum 1: softmax(logits / T) where no class has
+    changed. Probabilities are added before they are softened: softened first, two classes that
+    share a probability would seem to have more than one class that has it all, and the loss would
+    drive out whichever of them is rarer.
 
     MiB's eq. 9 is the case of one class k = background. Where a new class was cut from several,
     its probability is given to them as the teacher divides its own between them, so that the
@@ -167,20 +174,25 @@ def unbiased_distillation(
     0.0
     """
     with torch.no_grad():
-        shares = F.softmax(teacher / temperature, dim=1)
+        shares = F.softmax(teacher, dim=1)
         became, held = (table.to(shares) for table in (classes.became, classes.held))
         wanted = torch.einsum("nohw,ok->nkhw", shares, became)
-        wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
+        wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=_LEAST)
         parents = torch.einsum("nkhw,km->nmhw", wanted, held)  # of each new class
         believed = _believed(wanted, target, codes)
-    given = F.softmax(student / temperature, dim=1)
-    cut = torch.where(parents > 0, given / parents.clamp(min=1e-12), 0.0)
-    known = given * (became.sum(0) > 0).view(1, -1, 1, 1)
-    answered = known + wanted * torch.einsum("nmhw,km->nkhw", cut, held)
-    answered = answered / answered.sum(1, keepdim=True).clamp(min=1e-12)
-    log_ratio = wanted.clamp(min=1e-12).log() - answered.clamp(min=1e-12).log()
-    divergence = (wanted * log_ratio).sum(1)
+    given = F.softmax(student, dim=1)
+    cut = torch.where(parents > 0, given / parents.clamp(min=_LEAST), 0.0)
+    answered = given + wanted * torch.einsum("nmhw,km->nkhw", cut, held)
+    known = became.sum(0) > 0
+    wanted_log = _softened(wanted[:, known], temperature)
+    answered_log = _softened(answered[:, known], temperature)
+    divergence = (wanted_log.exp() * (wanted_log - answered_log)).sum(1)
     return temperature**2 * (divergence * believed).sum() / believed.sum().clamp(min=1)
+
+
+def _softened(shares: Tensor, temperature: float) -> Tensor:
+    """ln of shares to the power 1/T, scaled to sum 1 over dim 1."""
+    return F.log_softmax(shares.clamp(min=_LEAST).log() / temperature, dim=1)
 
 
 def distillation_of(

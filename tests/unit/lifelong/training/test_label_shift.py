@@ -95,6 +95,42 @@ def test_lll_06_distillation_by_hand_one_class_cut_from_one():
     assert float(loss) == pytest.approx(by_hand, rel=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_lll_06_sharing_a_probability_costs_nothing_at_any_temperature(temperature):
+    """However 0.7 is divided between b and n, the teacher's 0.7 for b is answered."""
+    change = change_classes(LabelMap(("a", "b"), ((1, 1, 1), (2, 2, 2))), add={"n": ("b",)})
+    for of_b in (0.35, 0.69, 0.01):
+        student = pixel(0.3, of_b, 0.7 - of_b).requires_grad_()
+        loss = unbiased_distillation(
+            student,
+            pixel(0.3, 0.7),
+            torch.tensor([[[255]]]),
+            codes=plain_codes(3),
+            classes=teacher_classes(change),
+            temperature=temperature,
+        )
+        (gradient,) = torch.autograd.grad(loss, student)
+        assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
+        assert gradient.abs().max() < 1e-6
+
+
+def test_lll_06_distillation_is_softened_after_the_sum():
+    """T = 2: t = (0.3, 0.7) and q = (0.4, 0.6) to the power 1/2, scaled, times 4."""
+    change = change_classes(LabelMap(("a", "b"), ((1, 1, 1), (2, 2, 2))), add={"n": ("b",)})
+    loss = unbiased_distillation(
+        pixel(0.4, 0.1, 0.5),
+        pixel(0.3, 0.7),
+        torch.tensor([[[255]]]),
+        codes=plain_codes(3),
+        classes=teacher_classes(change),
+        temperature=2.0,
+    )
+    t, q = (math.sqrt(0.3 / 0.7), math.sqrt(0.4 / 0.6))  # odds of a against b
+    t_a, q_a = t / (1 + t), q / (1 + q)
+    by_hand = t_a * math.log(t_a / q_a) + (1 - t_a) * math.log((1 - t_a) / (1 - q_a))
+    assert float(loss) == pytest.approx(4 * by_hand, rel=1e-4)
+
+
 def test_lll_06_distillation_by_hand_cut_from_two_merged_and_removed():
     """road removed; car and bus merged; tram cut from building and bus.
 
