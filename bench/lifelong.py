@@ -12,7 +12,10 @@ together. Everything is kept in FOLDER, and a run that was stopped goes on. mIoU
 """
 
 import argparse
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ import numpy as np
 import torch
 import yaml
 
-from bench.measuring import report
+from bench.measuring import report, seconds_of
 from cloud.course import JOINT, Course, Stage
 from cloud.course_figures import figures_of
 from cloud.demo.scenes import draw_scene
@@ -30,8 +33,11 @@ from cloud.label_choice import LabelChoice
 from lifelong.bundle_chunks import bytes_to_fetch
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Examined
+from lifelong.forgetting import accuracy_matrix, average_accuracy, backward_transfer
+from lifelong.preprocessing import Preprocessing
 from lifelong.records.label_map import CITYSCAPES
-from lifelong.training.checkpoints import Weights, weights_from_bytes
+from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
+from lifelong.training.datasets import pictures_from_pairs
 
 CLEAR = Path("cloud/demo/weights/edge_clear.safetensors")
 HELD_OUT, TRAIN = 900_000, 2_000_000  # seeds of scenes; never shared
@@ -66,6 +72,8 @@ def main() -> None:
         room = Room(given, seed)
         for name in given.strategies.split(","):
             figures.setdefault(name, []).append(room.learned(name))
+        if given.avalanche:
+            figures.setdefault("avalanche_replay", []).append(room.learned_by_avalanche())
     report({"strategies": {name: summary(runs) for name, runs in figures.items()}}, as_json=True)
 
 
@@ -112,6 +120,47 @@ class Room:
         stages = course.run()
         figures = figures_of(stages, course.untrained())
         return figures | ({"shipped": shipped(course, stages)} if name in SHIPPED else {})
+
+    def learned_by_avalanche(self) -> dict[str, Any]:
+        """Avalanche's replay from the same first model, see `bench/avalanche_replay.py`."""
+        folder = self.folder / "avalanche"
+        section = self.section.model_copy(update={"strategy": "replay"})
+        course = Course(
+            self.domains, section, CITYSCAPES, folder, begin=self.first, begun=True,
+            reports=self.folder / "reports",
+        )  # fmt: skip
+        if not (folder / "seconds").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            how = Preprocessing(height=section.height, width=section.width)
+            plan = section.model_dump(mode="json") | {
+                "classes": len(CITYSCAPES),
+                "domains": [domain.name for domain in self.domains],
+            }
+            (folder / "plan.json").write_text(json.dumps(plan))
+            (folder / "first.safetensors").write_bytes(weights_to_bytes(self.first))
+            tensors = {}
+            for number, domain in enumerate(self.domains):
+                pictures = pictures_from_pairs(domain.train, how)
+                tensors |= {f"{number}.images": pictures.images, f"{number}.masks": pictures.masks}
+            (folder / "data.safetensors").write_bytes(weights_to_bytes(tensors))
+            command = [self.given.avalanche, "-m", "bench.avalanche_replay", str(folder)]
+            _, seconds = seconds_of(lambda: subprocess.run(command, check=True, stdout=sys.stderr))
+            (folder / "seconds").write_text(f"{seconds:.1f}")
+        reports = [course.examined(self.first)]
+        for number in range(1, len(self.domains)):
+            path = folder / f"after-{number}.safetensors"
+            reports.append(course.examined(weights_from_bytes(path.read_bytes(), str(path))))
+        names = [domain.name for domain in self.domains]
+        matrix = accuracy_matrix([{n: r.tasks[n].miou for n in names} for r in reports], names)
+        return {
+            "matrix": matrix.round(5).tolist(),
+            "start": dict(zip(names, matrix[0].round(5).tolist(), strict=True)),
+            "final": dict(zip(names, matrix[-1].round(5).tolist(), strict=True)),
+            "acc": round(average_accuracy(matrix), 5),
+            "bwt": round(backward_transfer(matrix), 5),
+            "seconds": float((folder / "seconds").read_text()),
+            "labels": {domain.name: len(domain.sizes) for domain in self.domains},
+        }
 
     def _joint(self, course: Course) -> dict[str, Any]:
         """The upper bound has a first and a last row; between them nothing was learned."""
@@ -199,6 +248,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--selection", default="ours")
     parser.add_argument("--new", type=int, default=24, help="scenes of a condition to learn")
     parser.add_argument("--holdout", type=int, default=20, help="scenes of one to be examined on")
+    parser.add_argument("--avalanche", default="", help="a Python that has Avalanche")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("runs/lifelong/bench"))
     parser.add_argument("--json", action="store_true", help="one JSON object; there is no other")

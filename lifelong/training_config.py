@@ -32,7 +32,7 @@ class TrainingSection(Section):
     # Thin classes: how much more a pixel of a rare class counts, and a share of the loss that is
     # measured in overlap and not in pixels.
     class_weights: Literal["none", "balanced"] = "none"
-    dice_weight: Annotated[float, Field(ge=0)] = 0.0
+    dice_weight: Annotated[float, Field(ge=0)] = 0.5
     # Looks at pictures held back, one every `checkpoint_every` steps, without a better answer
     # before a run ends; it then keeps the best weights. 0: all steps are taken.
     patience: Count = 0
