@@ -50,7 +50,8 @@ def test_from_scratch_there_is_nothing_to_take():
     assert initial_weights("fast_cnn", SMALL_MAP, None, seed=0) is None
 
 
-SLOW = [pytest.param(f"segformer_b{number}", marks=pytest.mark.slow) for number in range(1, 6)]
+# b3 to b5 differ from b2 in depth only; each takes a minute and gigabytes.
+SLOW = [pytest.param(f"segformer_b{number}", marks=pytest.mark.slow) for number in (1, 2)]
 
 
 @pytest.mark.parametrize("name", ["segformer_b0", *SLOW])
