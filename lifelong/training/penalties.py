@@ -19,6 +19,9 @@ from lifelong.training.lesson import Lesson
 from lifelong.training.losses import LOSS_STRIDE, enlarged_logits
 
 _FISHER_PICTURES = 64
+# Of `distillation_weight`, while classes change: two classes that were one need features that the
+# teacher never had, and held to all its answers the student hardly finds them (docs/classes.md).
+_HELD_WHEN_CHANGING = 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def keeping_answers(
     if lesson.incumbent is None or lesson.is_first or section.distillation_weight == 0:
         return None
     before = lesson.classes_before
+    weight = section.distillation_weight * (1.0 if before is None else _HELD_WHEN_CHANGING)
     teacher = frozen(lesson.incumbent if before is None else before.weights)
     distillation = distillation_of(lesson.codes, before, lesson.classes)
 
@@ -56,7 +60,7 @@ def keeping_answers(
         # Where something is replayed, the teacher is asked about that alone: there it is at
         # home, and on the new pictures its doubts would only slow the student down.
         asked = slice(len(step.pictures) - step.old if step.old else 0, None)
-        return section.distillation_weight * distillation(
+        return weight * distillation(
             step.logits[asked],
             teacher(step.pictures[asked]),
             step.target[asked],
