@@ -29,7 +29,7 @@ from lifelong.forgetting import (
     ianvs_compatible_fwt,
     plasticity,
 )
-from lifelong.picture_counts import unpacked_counts
+from lifelong.picture_counts import paired_counts, unpacked_counts
 from lifelong.records.model_versions import EvaluationReport
 
 # Frames of one film resemble their neighbours, so runs of them are drawn together.
@@ -86,9 +86,7 @@ def _intervals(stages: Sequence[Stage]) -> dict[str, Any]:
         "acc": _ends(interval_of(acc, np.mean(draws, axis=0), HOW)),
     }
     if len(stages) > 1:
-        learned = [
-            (_counts(stage.report, stage.domain), last[stage.domain]) for stage in stages[:-1]
-        ]
+        learned = [_pair(stage.report, stages[-1].report, stage.domain) for stage in stages[:-1]]
         found["bwt"] = _ends(mean_gain(learned, HOW))
     return found
 
@@ -97,6 +95,15 @@ def _counts(report: EvaluationReport, name: str) -> Counts:
     kept = report.tasks[name].counts
     assert kept is not None  # `evaluate` always counts
     return unpacked_counts(kept)
+
+
+def _pair(before: EvaluationReport, after: EvaluationReport, name: str) -> tuple[Counts, Counts]:
+    """Counts of two models; each report names only the classes that were there or answered."""
+    kept = before.tasks[name].counts, after.tasks[name].counts
+    assert kept[0] is not None and kept[1] is not None
+    paired = paired_counts(kept[0], kept[1])
+    assert paired is not None  # one course examines on the same pictures always
+    return paired[1], paired[2]
 
 
 def _mious(report: EvaluationReport) -> dict[str, float]:

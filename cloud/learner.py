@@ -129,6 +129,7 @@ class Learner:
             new=self._pictures(_without(new, aside), reader),
             memory=self._pictures(_without(kept, aside), reader),
             incumbent=_first_of(begun, beginning),
+            validation=self._pictures(measured, reader) if self.section.patience else None,
             first=incumbent is None,
             normalisation=_normalisation(incumbent, beginning),
             codes=None if reader.codes.are_plain else reader.codes,

@@ -138,3 +138,32 @@ def test_lll_12_exemplars_calibrate_and_pictures_held_back_examine(first, tmp_pa
     )
     assert candidate.bundle.manifest.precision == "int8"
     assert candidate.reduction.loss.pictures == 9, "every tenth of 80 and of 4"
+
+
+def test_lll_02_a_candidate_with_adapters_ships_as_any_other(first, tmp_path):
+    storage, samples, candidate = first
+    night = stored(storage, range(40, 43), "night")
+    learner = a_learner(storage, tmp_path, strategy="adapters")
+    adapted = learner.train(
+        new=night, memory=samples, incumbent=candidate.bundle, round_number=RoundNumber(1)
+    )
+    assert adapted.version.strategy == "adapters"
+    assert OnnxSegmenter(adapted.bundle).segment(an_image()).mask.shape == (48, 64)
+
+
+def test_a_run_that_may_end_early_is_watched_on_pictures_held_back(first, tmp_path, monkeypatch):
+    storage, _, _ = first
+    lessons = []
+
+    def only_look(lesson, **_):
+        lessons.append(lesson)
+        raise TrainingError("seen enough")
+
+    monkeypatch.setattr("cloud.learner.train", only_look)
+    many = stored(storage, range(100, 190), "day")
+    learner = a_learner(storage, tmp_path, patience=3)
+    with pytest.raises(TrainingError, match="seen enough"):
+        learner.train(new=many, memory=(), incumbent=None, round_number=RoundNumber(0))
+    (lesson,) = lessons
+    assert len(lesson.validation) == 9
+    assert len(lesson.new) == 81
