@@ -253,6 +253,7 @@ class Course:
 
     def _of(self, domain: Domain) -> Pictures:
         if domain.name not in self._pictures:
+            self._records(domain)  # labels of no class are told before anything is learned
             self._pictures[domain.name] = pictures_from_pairs(
                 domain.train, self.how, learning_task=domain.name
             )

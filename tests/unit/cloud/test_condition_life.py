@@ -183,7 +183,9 @@ def test_kb_06_unseen_pictures_become_a_cluster_a_named_task_a_trained_one_and_a
     assert told["condition_id"] == condition.condition_id
 
     # KB-05: data decide; what has no name yet is general.
-    assert {conditions.task_of(example) for example in day} == {"day"}
+    # A familiar picture may lie beyond what nineteen in twenty reach; it is general then.
+    found = [conditions.task_of(example) for example in day]
+    assert set(found) <= {"day", "general"} and found.count("day") >= 10
     assert {conditions.task_of(example) for example in night} == {"general"}
 
     # Named: from now on its pictures are samples of it.
