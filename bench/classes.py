@@ -117,6 +117,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--height", type=int, default=96)
     parser.add_argument("--width", type=int, default=144)
+    parser.add_argument("--strategy", default=TrainingSection().strategy, help="of our way")
+    parser.add_argument("--only", action="append", help="one of the ways, may be given again")
     parser.add_argument("--hide", action="append", help="NEW=OLD, may be given again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
@@ -124,13 +126,20 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     torch.set_num_threads(1)
     section = TrainingSection(
-        height=given.height, width=given.width, steps=given.steps, threads=1, seed=given.seed
+        height=given.height,
+        width=given.width,
+        steps=given.steps,
+        threads=1,
+        seed=given.seed,
+        strategy=given.strategy,
     )
     hidden = dict(text.split("=", 1) for text in given.hide or HIDDEN)
     world = World(section, hidden, the_change(hidden))
     first = first_model(world, given.old, given.first_steps)
     figures: dict[str, object] = {}
     for name, lesson in ways(world, first, given.old, given.new).items():
+        if given.only and name not in given.only:
+            continue
         weights, seconds = seconds_of(partial(train, lesson))
         sat = sit(world, first, weights, given.holdout)
         figures["before"] = told(world, sat, of_incumbent=True)
