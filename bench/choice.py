@@ -12,7 +12,6 @@ weights and memory and sits the same hold-outs.
 """
 
 import argparse
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import draw_scene
@@ -224,21 +224,6 @@ def summary(figures: dict[str, dict[str, object]], seeds: int) -> dict[str, obje
             policy: round(float(str(figures[policy]["mean"])) - chance, 2) for policy in POLICIES
         },
     }
-
-
-def kept_in(path: Path | None) -> dict[str, dict[str, object]]:
-    """What an earlier run has done; the file is to be removed when the settings change."""
-    if path is None or not path.exists():
-        return {}
-    return dict(json.loads(line) for line in path.read_text().splitlines())
-
-
-def keep_in(path: Path | None, name: str, figures: dict[str, object]) -> None:
-    """Add one line."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as lines:
-            lines.write(json.dumps([name, figures]) + "\n")
 
 
 if __name__ == "__main__":

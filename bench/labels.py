@@ -12,7 +12,6 @@ stopped goes on. Figures are mIoU in points on the second domain's `eval`, which
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report, seconds_of
 from cloud.label_choice import unlabelled
 from cloud.packing import packed
@@ -180,21 +180,6 @@ def name_of(plan: Plan) -> str:
     """How a round is called in the file."""
     strategy, share, seed = plan
     return f"{strategy} {share} seed {seed}"
-
-
-def kept_in(path: Path | None) -> dict[str, dict[str, object]]:
-    """What an earlier run has done; the file is to be removed when the settings change."""
-    if path is None or not path.exists():
-        return {}
-    return dict(json.loads(line) for line in path.read_text().splitlines())
-
-
-def keep_in(path: Path | None, name: str, figures: dict[str, object]) -> None:
-    """Add one line."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as lines:
-            lines.write(json.dumps([name, figures]) + "\n")
 
 
 def _first_weights(section: TrainingSection, pictures: Pictures, kept: Path) -> Weights:

@@ -18,6 +18,7 @@ from cloud.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.errors import TrainingError
 from lifelong.evaluation import evaluate
+from lifelong.links.durable_files import write_whole
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import SampleId, sha256_hex
@@ -314,9 +315,7 @@ class Course:
 
 
 def _write(path: Path, content: Any) -> None:
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    half.replace(path)
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def _read(path: Path) -> Any:

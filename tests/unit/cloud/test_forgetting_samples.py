@@ -1,7 +1,7 @@
 """KB-07, LLL-05: what is to be forgotten goes everywhere, whatever crashes meanwhile."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from lifelong.errors import LabelStudioUnavailableError, StorageUnavailableError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.knowledge_checks import verify
 from lifelong.links.journal import read_events
-from lifelong.links.storage import Storage, open_storage
+from lifelong.links.storage import open_storage
 from lifelong.records.deliveries import Receipt
 from lifelong.records.forget_requests import Scope, StudioTaskOf
 from lifelong.records.ids import VersionId
@@ -26,6 +26,7 @@ from lifelong.records.rounds import RoundState
 from lifelong.records.wire import from_json
 from lifelong.replay import CHOICES, choose_exemplars
 from tests.builders import a_jpeg, a_mask_png, a_sample
+from tests.dying_storage import Dying
 from tests.unit.cloud.forgetting_room import Room, an_example, id_of, pictures_of
 
 # Where a forgotten picture's id, a hash, stays: lineage, and so that it is not taken in again.
@@ -254,31 +255,6 @@ def test_kb_07_a_task_id_that_means_another_picture_by_now_is_left_alone(room: R
     studio = Studio()
     assert StudioRemoval(studio).remove(plan.tasks) == []
     assert studio.deleted == [100]
-
-
-class Dying(Storage):
-    """Storage whose process dies at its n-th write or removal, before or after it."""
-
-    def __init__(self, real: Storage, at: int, *, after: bool) -> None:
-        super().__init__(real._store, real.url)
-        self.left, self.after = at, after
-
-    def _doing(self, act: Callable[[], None]) -> None:
-        self.left -= 1
-        if self.left == 0 and not self.after:
-            raise StorageUnavailableError("killed before")
-        act()
-        if self.left == 0:
-            raise StorageUnavailableError("killed after")
-
-    def put(self, key: str, data: bytes) -> None:
-        self._doing(lambda: Storage.put(self, key, data))
-
-    def put_if_absent(self, key: str, data: bytes) -> None:
-        self._doing(lambda: Storage.put_if_absent(self, key, data))
-
-    def delete(self, key: str) -> None:
-        self._doing(lambda: Storage.delete(self, key))
 
 
 @pytest.mark.parametrize("after", [False, True])

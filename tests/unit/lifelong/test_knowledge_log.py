@@ -29,6 +29,7 @@ from lifelong.records.trainings import (
 )
 from lifelong.records.wire import to_plain
 from tests.builders import a_sample
+from tests.dying_storage import Dying
 
 LATER = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -334,31 +335,6 @@ def test_kb_03_a_bomb_is_not_even_read() -> None:
 def test_kb_03_records_of_no_known_kind_are_not_kept() -> None:
     with pytest.raises(RecordError, match="keeps no str"):
         KnowledgeBase(open_storage("memory://")).add(["text"], why="wrong")
-
-
-class Dying(Storage):
-    """A process that dies at its n-th write or removal, before or after it."""
-
-    def __init__(self, real: Storage, at: int, *, after: bool) -> None:
-        super().__init__(real._store, real.url)
-        self.left, self.after = at, after
-
-    def _doing(self, act: Callable[[], None]) -> None:
-        self.left -= 1
-        if self.left == 0 and not self.after:
-            raise StorageUnavailableError("killed before")
-        act()
-        if self.left == 0:
-            raise StorageUnavailableError("killed after")
-
-    def put(self, key: str, data: bytes) -> None:
-        self._doing(lambda: Storage.put(self, key, data))
-
-    def put_if_absent(self, key: str, data: bytes) -> None:
-        self._doing(lambda: Storage.put_if_absent(self, key, data))
-
-    def delete(self, key: str) -> None:
-        self._doing(lambda: Storage.delete(self, key))
 
 
 @pytest.mark.parametrize("after", [False, True])
