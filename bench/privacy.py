@@ -18,14 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.demo_cloud import demo_cloud
 from bench.measuring import report
-from cloud.assembly import open_cloud
-from cloud.demo.beginning import first_from_shipped
-from cloud.demo.plan import DemoPlan
-from cloud.demo.run_config import write_config
-from cloud.demo.worlds import ScenesWorld
 from edge.privacy import Privacy
-from lifelong.config import load_config
 from lifelong.edge_config import HardExamplesSection, PrivacySection
 from lifelong.hard_examples import judge
 from lifelong.records.ids import EdgeId
@@ -57,10 +52,7 @@ def main() -> None:
 
 def missed(folder: Path, conditions: list[str], count: int, seed: int) -> dict[str, object]:
     """Figures of every condition and setting."""
-    plan = DemoPlan(seed=seed)
-    cloud = open_cloud(load_config(write_config(folder, plan)))
-    world = ScenesWorld(seed)
-    first_from_shipped(cloud, world, plan)
+    cloud, world = demo_cloud(folder, seed)
     bundle = cloud.releases.incumbent()
     assert bundle is not None
     watched = tuple(cloud.label_map.id_of(name) for name in PEOPLE)

@@ -20,14 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.demo_cloud import demo_cloud
 from bench.measuring import report, seconds_of
-from cloud.assembly import Cloud, open_cloud
-from cloud.demo.beginning import first_from_shipped
-from cloud.demo.plan import DemoPlan
-from cloud.demo.run_config import write_config
+from cloud.assembly import Cloud
 from cloud.demo.worlds import ScenesWorld
 from cloud.selection import Queue
-from lifelong.config import load_config
 from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import frame_scores
 from lifelong.queue_config import QueueSection
@@ -67,10 +64,7 @@ def main() -> None:
 
 def compared(folder: Path, waiting: int, budgets: Sequence[int], seed: int) -> dict[str, object]:
     """Figures of every strategy for every budget."""
-    plan = DemoPlan(seed=seed)
-    cloud = open_cloud(load_config(write_config(folder, plan)))
-    world = ScenesWorld(seed)
-    first_from_shipped(cloud, world, plan)
+    cloud, world = demo_cloud(folder, seed)
     examples, truths = waiting_in(cloud, world, waiting, seed)
     rare = rare_classes(cloud)
     figures: dict[str, object] = {
