@@ -6,7 +6,7 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -52,6 +52,15 @@ class Entry:
     size: int  # bytes
     modified: datetime  # UTC, by the store's clock
     mark: str  # another one after each write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Account:
+    """Whose bucket an `s3://` URL means, when it is not the storage's own account."""
+
+    endpoint: str  # http(s)://host:port; "": that of AWS
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
 
 
 class Storage:
@@ -158,12 +167,17 @@ class Storage:
         self.delete(source)
 
 
-def open_storage(url: str) -> Storage:
+def open_storage(url: str, *, account: S3Account | None = None) -> Storage:
     """Open the store that `url` names: a folder path, `file://`, `s3://`, `gs://`, `az://`
     or `memory://`.
 
-    S3 settings come from the environment as Sedna sets it (`S3_ENDPOINT_URL`, `ACCESS_KEY_ID`,
-    `SECRET_ACCESS_KEY`) or as AWS tools do (`AWS_…`).
+    S3 settings come from the environment as AWS tools set it (`AWS_ENDPOINT_URL`,
+    `AWS_ACCESS_KEY_ID` …), and where those are silent as Sedna does (`S3_ENDPOINT_URL`,
+    `ACCESS_KEY_ID`, `SECRET_ACCESS_KEY`): in a worker's pod the latter may be the account of
+    Sedna's own URLs and the former that of our storage.
+
+    Args:
+        account: for `s3://`, instead of what the environment says.
 
     Raises:
         ConfigError: not a URL of a store we can open.
@@ -173,7 +187,7 @@ def open_storage(url: str) -> Storage:
         if scheme == "memory":
             return Storage(MemoryStore(), url)
         if scheme == "s3":
-            return Storage(_s3(url), url)
+            return Storage(_s3(url, account or _own_account()), url)
         if scheme in {"gs", "az"}:
             return Storage(from_url(url, client_options=_TIMEOUTS, retry_config=_RETRIES), url)
         if scheme in {"", "file"} or len(scheme) == 1:  # one letter: a Windows drive
@@ -213,21 +227,37 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _s3(url: str) -> S3Store:
+def _own_account() -> S3Account | None:
+    """The storage's own account as the environment has it; None: obstore reads `AWS_…` itself."""
+    own = os.environ
+    if own.get("AWS_ACCESS_KEY_ID") or own.get("AWS_ENDPOINT_URL"):
+        if not own.get("AWS_ACCESS_KEY_ID") and own.get("ACCESS_KEY_ID"):  # its keys, that server
+            return _sednas_account(own["AWS_ENDPOINT_URL"])
+        return None
+    endpoint = own.get("S3_ENDPOINT_URL", "")
+    return _sednas_account(endpoint) if endpoint or own.get("ACCESS_KEY_ID") else None
+
+
+def _sednas_account(endpoint: str) -> S3Account:
+    return S3Account(
+        endpoint=endpoint,
+        access_key_id=os.environ.get("ACCESS_KEY_ID", ""),
+        secret_access_key=os.environ.get("SECRET_ACCESS_KEY", ""),
+    )
+
+
+def _s3(url: str, account: S3Account | None) -> S3Store:
     parts = urlsplit(url)
     prefix = parts.path.strip("/") or None
-    endpoint = os.environ.get("S3_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint is not None and "://" not in endpoint:
+    endpoint = account.endpoint if account else os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint and "://" not in endpoint:
         endpoint = f"https://{endpoint}"
     options: dict[str, str] = {}
     if endpoint:
         options["endpoint"] = endpoint.rstrip("/")
-    for name, variable in (
-        ("access_key_id", "ACCESS_KEY_ID"),
-        ("secret_access_key", "SECRET_ACCESS_KEY"),
-    ):
-        if variable in os.environ:
-            options[name] = os.environ[variable]
+    if account and account.access_key_id:
+        options["access_key_id"] = account.access_key_id
+        options["secret_access_key"] = account.secret_access_key
     if endpoint and not os.environ.get("AWS_REGION"):
         options["region"] = "us-east-1"
     return S3Store(
@@ -236,7 +266,7 @@ def _s3(url: str) -> S3Store:
         config=options,  # type: ignore[arg-type]
         client_options={
             **_TIMEOUTS,
-            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "allow_http": endpoint.startswith("http://"),
         },
         retry_config=_RETRIES,
     )
