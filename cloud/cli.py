@@ -18,6 +18,7 @@ import typer
 from cloud.classes_cli import classes_app
 from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
+from cloud.doctor_cli import doctor
 from cloud.edges_cli import edges, rollout_app
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
@@ -56,6 +57,7 @@ app.command()(edges)
 app.command()(budget)
 app.command()(examples)
 app.command()(leaks)
+app.command()(doctor)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[
