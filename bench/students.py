@@ -41,6 +41,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report
 from cloud.familiarity import FamiliarPicture
 from cloud.packing import packed
@@ -291,21 +292,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         )
     lines.insert(1, ["---", "---", *["--:"] * (len(lines[0]) - 2)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def kept_in(path: Path | None) -> dict[str, dict[str, Any]]:
-    """What an earlier run has done; the file is to be removed when data or recipe change."""
-    if path is None or not path.exists():
-        return {}
-    return dict(json.loads(line) for line in path.read_text().splitlines())
-
-
-def keep_in(path: Path | None, key: str, row: dict[str, Any]) -> None:
-    """Add one line."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as lines:
-            lines.write(json.dumps([key, row]) + "\n")
 
 
 if __name__ == "__main__":

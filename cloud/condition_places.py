@@ -7,35 +7,12 @@ round at most. Which pictures of it, and everything else, is the queue's own cho
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
+from cloud.loop import Selection
 from lifelong.records.ids import SampleId, VersionId
 from lifelong.records.samples import HardExample
 
 ENOUGH = 12  # pictures; a bundle can describe a condition by so many
-
-
-class Selection(Protocol):
-    """A queue, as `cloud/loop.py` asks for one."""
-
-    def choose(
-        self,
-        waiting: Iterable[HardExample],
-        *,
-        incumbent: VersionId | None,
-        budget: int,
-        at_least: int,
-    ) -> tuple[HardExample, ...]:
-        """The best `budget` examples in order; none while too few wait."""
-
-    def order(
-        self,
-        open_: Iterable[HardExample],
-        *,
-        done: Sequence[HardExample],
-        incumbent: VersionId | None,
-    ) -> tuple[SampleId, ...]:
-        """The order in which people should take what is open."""
 
 
 class PlacesForConditions:
