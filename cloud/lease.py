@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cloud.worker_process import process_start
 from lifelong.errors import LeaseLostError, ObjectExistsError
@@ -31,10 +32,14 @@ class Term:
 
 
 class Lease:
-    """Held by one service; `hold` takes or renews it."""
+    """Held by one process; `hold` takes or renews it."""
 
-    def __init__(self, storage: Storage, seconds: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, storage: Storage, seconds: float, now: Callable[[], datetime], *, room: str = LEASES
+    ) -> None:
+        """Args: `room` holds the terms; that of the service, or of other work for one."""
         self._storage = storage
+        self._room = room
         self._length = timedelta(seconds=seconds)
         self._now = now
         self._mine: Term | None = None
@@ -52,13 +57,13 @@ class Lease:
                 raise LeaseLostError(f"the lease of {self._storage.url} now belongs to {holder}")
             if self._mine.until - self._now() < self._length / 2:
                 self._mine = self._term(self._mine.number)
-                self._storage.put(_key(self._mine.number), to_json(self._mine))
+                self._storage.put(self._key(self._mine.number), to_json(self._mine))
             return True
-        if newest is not None and newest.until > self._now() and not _is_dead(newest):
+        if newest is not None and newest.until > self._now() and not is_dead(newest):
             return False
         term = self._term((newest.number if newest else 0) + 1)
         try:
-            self._storage.put_if_absent(_key(term.number), to_json(term))
+            self._storage.put_if_absent(self._key(term.number), to_json(term))
         except ObjectExistsError:
             return False
         self._mine = term
@@ -68,27 +73,38 @@ class Lease:
         """Let the next one begin at once; nothing happens when the lease is not held."""
         if self._mine is not None:
             ended = self._term(self._mine.number, until=self._now())
-            self._storage.put(_key(ended.number), to_json(ended))
+            self._storage.put(self._key(ended.number), to_json(ended))
             self._mine = None
 
     def _newest(self) -> Term | None:
-        keys = list(self._storage.keys(LEASES))
+        keys = list(self._storage.keys(self._room))
         return from_json(Term, self._storage.get(keys[-1]), keys[-1]) if keys else None
 
     def _term(self, number: int, until: datetime | None = None) -> Term:
         return Term(
             number=number,
-            host=socket.gethostname(),
+            host=_here(),
             process=os.getpid(),
             started=process_start(os.getpid()),
             until=until or self._now() + self._length,
         )
 
+    def _key(self, number: int) -> str:
+        return f"{self._room}/{number:08d}.json"
 
-def _key(number: int) -> str:
-    return f"{LEASES}/{number:08d}.json"
+
+def _here() -> str:
+    """This host, and where it has several: which of its numberings of processes is ours.
+
+    Pods on the host's network have its name, and each of them a process number 1.
+    """
+    try:
+        numbering = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()} {numbering}"
 
 
-def _is_dead(term: Term) -> bool:
+def is_dead(term: Term) -> bool:
     """A holder on this very host that is no longer running need not be waited for."""
-    return term.host == socket.gethostname() and process_start(term.process) != term.started
+    return term.host == _here() and process_start(term.process) != term.started

@@ -1,7 +1,7 @@
 """Sedna eval worker: candidate against incumbent on fixed hold-outs; needs no torch.
 
 A refused candidate is reported as completed without a model: that is how Sedna is told to
-keep what is deployed.
+keep what is deployed. Which model is judged says `cloud/judged_model.py`.
 """
 
 import logging
@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.attempts import MOST, Attempts
 from cloud.class_examination import examined, rules_for, with_classes_told
 from cloud.code_version import code_version
 from cloud.held_back import by_todays_names
+from cloud.judged_model import Judged, due_candidate, model_to_judge, refuse_unjudged
 from cloud.leak_watch import LeakWatch, leak_reason
 from cloud.releases import Releases
 from cloud.training_records import examination_setting
-from cloud.worker_files import read_model, write_output
+from cloud.worker_files import check_output, write_output
 from lifelong.config import Config, load_label_map
 from lifelong.errors import (
     ConfigError,
     LifelongError,
     ModelError,
-    SednaError,
+    RecordError,
     UnfitModelError,
 )
 from lifelong.evaluation import (
@@ -44,7 +46,7 @@ from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
 from lifelong.read_labels import painted_with, read_as_present
 from lifelong.records.label_map import LabelMap
-from lifelong.records.model_versions import EvaluationReport, Examination
+from lifelong.records.model_versions import EvaluationReport, Examination, ModelVersion
 from lifelong.records.pixels import Prediction
 from lifelong.records.samples import Sample, Split
 from lifelong.segmenter import OnnxSegmenter
@@ -55,11 +57,26 @@ logger = logging.getLogger(__name__)
 def eval_worker(
     environment: WorkerEnvironment, config: Config, storage: Storage, reporter: JobReporter
 ) -> None:
-    """Judge the candidate, record the verdict, report it; a failure is reported, not raised."""
+    """Judge the candidate, record the verdict, report it; a failure is reported, not raised.
+
+    Repeating it answers the recorded verdict. A model that no round waits for is answered only
+    when it is what is released; any other one is vetoed.
+
+    Raises:
+        LifelongError: one that heals by itself; the worker is started again in place.
+    """
     journal = Journal(config.journal_path, "eval-worker")
     try:
-        bundle = _one_bundle(environment)
-        examination = examine(bundle, config, storage, journal)
+        kb, releases = KnowledgeBase(storage), Releases(storage, journal, utc_now)
+        due = due_candidate(storage, kb)
+        try:
+            check_output(environment.output_url, s3=environment.s3)
+            judged = model_to_judge(environment, due, releases, journal)
+            examination = _verdict(judged, due, config, storage, journal)
+        except LifelongError as error:
+            if due is not None and not error.retryable:
+                refuse_unjudged(due, releases, kb, f"it could not be examined: {error}")
+            raise
     except LifelongError as error:
         if error.retryable:
             raise
@@ -67,23 +84,65 @@ def eval_worker(
         journal.event("evaluation.failed", reason=str(error))
         reporter.failed()
         return
-    decision = examination.decision
-    if not decision.accepted:
-        journal.event("gate.refused", version_id=bundle.version_id, reasons=list(decision.reasons))
+    if not _is_accepted(judged, examination, journal):
         reporter.completed(None)
         return
-    journal.event("gate.accepted", version_id=bundle.version_id, notes=list(decision.notes))
-    url = write_output(environment.output_url, bundle.to_bytes())
-    reporter.completed(
-        ReportedModel(
-            url=url,
-            metrics={"mIoU": _mean_miou(examination.candidate)},
-            # Without these two the Global Manager resets status.knowledgeBase to zeros.
-            current_metric={
-                task: {"mIoU": result.miou} for task, result in examination.candidate.tasks.items()
-            },
-            classes=bundle.manifest.label_map.names,
+    url = write_output(environment.output_url, judged.bundle.to_bytes(), s3=environment.s3)
+    reporter.completed(_told(url, judged.bundle, examination, kb))
+
+
+def _verdict(
+    judged: Judged, due: ModelVersion | None, config: Config, storage: Storage, journal: Journal
+) -> Examination | None:
+    """The recorded examination, or a new one of what is due; None: nobody ever examined it."""
+    kb = KnowledgeBase(storage)
+    known = kb.examinations.get(judged.bundle.version_id)
+    if known is not None or due is None:
+        return known
+    attempts = Attempts(storage, "eval")
+    if not attempts.begin(due.round_number):
+        raise UnfitModelError(
+            f"its examination began {MOST} times and ended without a word; look at the pod's "
+            "memory limit and at its log"
         )
+    examination = examine(judged.bundle, config, storage, journal)
+    attempts.done(due.round_number)
+    return examination
+
+
+def _is_accepted(judged: Judged, examination: Examination | None, journal: Journal) -> bool:
+    """Does it go to the edge? Said in the journal, with the reasons."""
+    version_id = judged.bundle.version_id
+    if not judged.is_due and not judged.is_released:
+        reasons = ["no round waits for a verdict on it, and it is not what is released"]
+        journal.event("gate.refused", version_id=version_id, reasons=reasons)
+        return False
+    if examination is None or judged.is_released:
+        notes = ["it is what is released already"]
+        journal.event("gate.accepted", version_id=version_id, notes=notes)
+        return True
+    decision = examination.decision
+    if decision.accepted:
+        journal.event("gate.accepted", version_id=version_id, notes=list(decision.notes))
+    else:
+        journal.event("gate.refused", version_id=version_id, reasons=list(decision.reasons))
+    return decision.accepted
+
+
+def _told(
+    url: str, bundle: ModelBundle, examination: Examination | None, kb: KnowledgeBase
+) -> ReportedModel:
+    report = examination.candidate if examination else None
+    version = kb.versions.get(bundle.version_id)
+    return ReportedModel(
+        url=url,
+        metrics={"mIoU": _mean_miou(report)} if report else {},
+        # Without these the Global Manager resets status.knowledgeBase to zeros.
+        current_metric={
+            task: {"mIoU": result.miou} for task, result in (report.tasks if report else {}).items()
+        },
+        classes=bundle.manifest.label_map.names,
+        samples=len(version.trained_on) if version else 0,
     )
 
 
@@ -129,7 +188,13 @@ def examine(
         decision=with_classes_told(decision, sat),
     )
     setting = examination_setting(candidate.version_id, holdouts, code_version())
-    kb.add([examination, setting], why=f"round {candidate.manifest.round_number}: examined")
+    try:
+        kb.add([examination, setting], why=f"round {candidate.manifest.round_number}: examined")
+    except RecordError:
+        kb.refresh()
+        if known := kb.examinations.get(candidate.version_id):
+            return known  # another worker has examined it meanwhile; one verdict counts
+        raise
     return examination
 
 
@@ -237,13 +302,6 @@ def _holdouts(
         *fixed.items(),
     ]
     return by_todays_names(found, kb.task_names), reader
-
-
-def _one_bundle(environment: WorkerEnvironment) -> ModelBundle:
-    if len(environment.model_urls) != 1:
-        raise SednaError(f"expected one model to judge, got {len(environment.model_urls)}")
-    url = environment.model_urls[0]
-    return read_bundle(read_model(url), url)
 
 
 def _mean_miou(report: EvaluationReport) -> float:
