@@ -6,9 +6,7 @@ Exit codes: 0 done, 1 an error of ours (one line on stderr), 2 usage, 3 the gate
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +20,7 @@ from cloud.doctor_cli import doctor
 from cloud.edges_cli import edges, rollout_app
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
+from cloud.job_cli import job_app
 from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
 from cloud.leaks_cli import leaks
@@ -39,7 +38,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
@@ -249,50 +247,6 @@ def instead(
     from cloud.replaced_commands import replacement
 
     typer.echo(replacement(words))
-
-
-@job_app.command("run")
-def job_run(
-    manifest: Annotated[Path, typer.Argument(help="YAML file, or a folder of them.")],
-    config: ConfigOption,
-    root: Annotated[Path, typer.Option(help="Stands for the host's root folder.")],
-    state: Annotated[Path, typer.Option(help="Where the job keeps its state.")],
-    tick_seconds: Annotated[float, typer.Option(help="Pause between two looks.")] = 1.0,
-) -> None:
-    """Run a LifelongLearningJob here: Sedna's trigger, states and workers without a cluster."""
-    from cloud.job_manifest import load_manifest
-    from cloud.local_job import LocalJob
-
-    job = LocalJob(
-        load_manifest(manifest),
-        root=root,
-        state_dir=state,
-        config_path=config,
-        tick_seconds=tick_seconds,
-    )
-    job.run(stop_event())
-
-
-@job_app.command("status")
-def job_status(
-    state: Annotated[Path, typer.Option(help="Where the job keeps its state.")],
-    as_json: JsonOption = False,
-) -> None:
-    """The job's conditions, as Sedna would list them."""
-    from cloud.local_job import read_state
-    from lifelong.records.wire import to_plain
-
-    found = read_state(state)
-    lines = [f"{c.at:%Y-%m-%d %H:%M:%S} {c.stage:>6} {c.type}" for c in found.conditions]
-    _tell(to_plain(found), "\n".join(lines) or "no condition yet", as_json=as_json)
-
-
-def stop_event() -> threading.Event:
-    """An event that SIGTERM and Ctrl-C set."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def main() -> None:

@@ -1,18 +1,19 @@
 """A LifelongLearningJob and its Dataset as users write them for `sedna.io/v1alpha1`.
 
-Only what the local job acts on is read; pod templates keep everything else for a cluster.
+Only what the local job acts on is read; pod templates keep everything else for a cluster. What
+is refused is refused by field, with what to do; what Sedna would pass over in silence is told.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cloud.job_trigger import COMPARISONS, METRIC
+from cloud.job_volumes import collisions
+from cloud.manifest_files import read_objects
 from lifelong.errors import ConfigError
-from lifelong.round_triggers import OPERATORS
 
 
 class _Spec(BaseModel):
@@ -55,28 +56,18 @@ class Stage(_Spec):
 
 
 class Condition(_Spec):
-    """When training begins; `num_of_samples` is the only metric Sedna offers."""
+    """When training begins; an operator or a metric that Sedna does not know never fires."""
 
-    operator: Literal[">", "gt", ">=", "ge", "=", "==", "eq", "!=", "ne", "<=", "le", "<", "lt"]
+    operator: str
     threshold: float
-    metric: Literal["num_of_samples"]
-
-    def holds(self, samples: int) -> bool:
-        """Is the condition true for so many waiting training lines?"""
-        return OPERATORS[self.operator](float(samples), self.threshold)
+    metric: str
 
 
 class Timer(_Spec):
-    """Hours of the day in which training may begin, inclusive; may wrap over midnight."""
+    """Hours of the day (UTC) in which training may begin, inclusive; may wrap over midnight."""
 
-    start: Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
-    end: Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
-
-    def holds(self, clock: str) -> bool:
-        """Is `clock` ("HH:MM") within the window? Compared as text, as Sedna does."""
-        if self.start <= self.end:
-            return self.start <= clock <= self.end
-        return clock >= self.start or clock <= self.end
+    start: Annotated[str, Field(pattern=r"^([01]\d|2[0-4]):[0-5]\d$")]
+    end: Annotated[str, Field(pattern=r"^([01]\d|2[0-4]):[0-5]\d$")]
 
 
 class Trigger(_Spec):
@@ -136,6 +127,7 @@ class LifelongLearningJob(_Spec):
 
     metadata: Metadata
     spec: JobSpec
+    source: dict[str, Any] = Field(default_factory=dict)  # the object as the manifest has it
 
 
 class Manifest(BaseModel):
@@ -146,64 +138,149 @@ class Manifest(BaseModel):
     dataset: Dataset
 
 
-class _Yaml12Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers: PyYAML would read an unquoted `24:00` as 1440, as YAML 1.1 says."""
+_Kind = TypeVar("_Kind", bound=BaseModel)
+_AnyStage = TypeVar("_AnyStage", bound=Stage)
 
-
-_Yaml12Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+# What to do about a field that is missing or wrong, by the end of its path.
+_ADVICE = {
+    "trigger.condition": "Sedna needs one: {metric: num_of_samples, operator: '>=', threshold: 1}",
+    "trainProb": "the share of new lines that trains, above 0 and up to 1",
+    "outputDir": "a host path that begins with / (or s3://bucket/prefix); Sedna's local controller "
+    "dies of anything else",
+    "timer.start": "HH:MM with a leading zero, 00:00 to 24:00, since Sedna compares it as text",
+    "timer.end": "HH:MM with a leading zero, 00:00 to 24:00, since Sedna compares it as text",
+    "spec.url": "the path of the index file, from /, or s3://bucket/key; Sedna refuses http://, "
+    "file:// and relative paths, and watches a refused Dataset never again",
+    "spec.format": "txt or csv; Sedna's local controller reads no other",
+    "nodeName": "the node that has the index file; without it nobody watches the Dataset",
+    "containers": "a pod needs one container",
+    "command": "a list of words",
+    "threshold": "a number",
 }
-_Yaml12Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
-)
-_Yaml12Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?$"),
-    list("-+0123456789."),
-)
 
 
-def load_manifest(path: Path) -> Manifest:
-    """Read one YAML file, or all of a folder, holding one LifelongLearningJob and its Dataset.
+def load_manifest(path: Path, *, our_workers: bool = False) -> Manifest:
+    """Read a YAML file, a folder of them, or a kustomize folder: one job and its Dataset.
+
+    Args:
+        our_workers: containers of train and eval that name no command run Cornerloop's workers.
 
     Raises:
-        ConfigError: a file cannot be read, an object is missing or wrong; names file and field.
+        ConfigError: a file cannot be read, an object is missing or wrong; names file, field,
+            what is wrong and what to do.
     """
-    objects = list(_objects(path))
+    objects = read_objects(path)
     jobs = [o for o in objects if o.get("kind") == "LifelongLearningJob"]
     if len(jobs) != 1:
         raise ConfigError(f"{path}: expected one LifelongLearningJob, found {len(jobs)}")
-    try:
-        job = LifelongLearningJob.model_validate(jobs[0])
-        wanted = job.spec.dataset.name
-        datasets = {
-            dataset.metadata.name: dataset
-            for dataset in (
-                Dataset.model_validate(o) for o in objects if o.get("kind") == "Dataset"
-            )
-        }
-    except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from error
-    if wanted not in datasets:
-        known = ", ".join(datasets) or "none"
+    sets = [o for o in objects if o.get("kind") == "Dataset"]
+    told: list[str] = []
+    job = _parsed(LifelongLearningJob, {**jobs[0], "source": jobs[0]}, told)
+    datasets = [_parsed(Dataset, o, told) for o in sets]
+    if told or job is None:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in told))
+    if our_workers:
+        job = _with_our_workers(job)
+    wanted, here = job.spec.dataset.name, job.metadata.namespace
+    found = [d for d in datasets if d and d.metadata.name == wanted]
+    if not found:
+        known = ", ".join(d.metadata.name for d in datasets if d) or "none"
         raise ConfigError(
             f"{path}: spec.dataset.name {wanted!r} is no Dataset here; found: {known}"
         )
-    return Manifest(job=job, dataset=datasets[wanted])
+    if found[0].metadata.namespace != here:
+        raise ConfigError(
+            f"{path}: Dataset {wanted}: metadata.namespace {found[0].metadata.namespace!r} is not "
+            f"the job's {here!r}; Sedna looks in the job's namespace only"
+        )
+    manifest = Manifest(job=job, dataset=found[0])
+    if clash := collisions(job.spec.output_dir, found[0].spec.url):
+        raise ConfigError("\n".join(f"{path}: {line}" for line in clash))
+    return manifest
 
 
-def _objects(path: Path) -> Iterable[dict[str, Any]]:
-    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-    if not files:
-        raise ConfigError(f"{path}: holds no .yaml file")
-    for file in files:
-        try:
-            documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Yaml12Loader))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
-        yield from (document for document in documents if isinstance(document, dict))
+def notices(manifest: Manifest) -> tuple[str, ...]:
+    """What Sedna takes from this manifest without a word, and does not do."""
+    return tuple(_notices(manifest))
+
+
+def _notices(manifest: Manifest) -> Iterator[str]:
+    spec = manifest.job.spec
+    trigger = spec.train.trigger
+    if trigger.condition.metric != METRIC:
+        yield (
+            f"spec.trainSpec.trigger.condition.metric {trigger.condition.metric!r}: Sedna offers "
+            f"{METRIC} only; this trigger never fires"
+        )
+    if trigger.condition.operator not in COMPARISONS:
+        yield (
+            f"spec.trainSpec.trigger.condition.operator {trigger.condition.operator!r}: unknown, "
+            f"this trigger never fires; one of {' '.join(COMPARISONS)}"
+        )
+    if "checkPeriodSeconds" in (trigger.model_extra or {}):
+        yield "spec.trainSpec.trigger.checkPeriodSeconds: Sedna reads it and looks every 10 s"
+    for name in spec.model_extra or {}:
+        if name != "credentialName":
+            yield f"spec.{name}: no field of Sedna's; the API server drops it"
+    for name, stage in (("trainSpec", spec.train), ("evalSpec", spec.eval)):
+        if "trigger" in (stage.model_extra or {}):
+            yield f"spec.{name}.trigger: only trainSpec has a trigger; the API server drops it"
+    for name, stage in (
+        ("trainSpec", spec.train),
+        ("evalSpec", spec.eval),
+        ("deploySpec", spec.deploy),
+    ):
+        if (stage.template.model_extra or {}).get("metadata"):
+            yield f"spec.{name}.template.metadata: labels there are dropped by the API server"
+
+
+def _parsed(kind: type[_Kind], plain: dict[str, Any], told: list[str]) -> _Kind | None:
+    try:
+        return kind.model_validate(plain)
+    except ValidationError as error:
+        name = (plain.get("metadata") or {}).get("name", "?")
+        for item in error.errors():
+            field = ".".join(str(part) for part in item["loc"])
+            told.append(f"{kind.__name__} {name}: {field}: {_wrong(item)}{_advice(field)}")
+        return None
+
+
+def _wrong(item: Any) -> str:
+    if item["type"] == "missing":
+        return "is missing"
+    value = item.get("input")
+    if isinstance(value, str) and value.startswith("$"):
+        return f"{value!r} is a variable that was not filled in; `envsubst` does that"
+    return f"{value!r} does not do ({item['msg']})" if not isinstance(value, dict) else item["msg"]
+
+
+def _advice(field: str) -> str:
+    for end, words in _ADVICE.items():
+        if field.endswith(end):
+            return f"; {words}"
+    return ""
+
+
+def _with_our_workers(job: LifelongLearningJob) -> LifelongLearningJob:
+    """Images of others cannot run here: our workers take their place, with the same environment."""
+    spec = job.spec
+    return job.model_copy(
+        update={
+            "spec": spec.model_copy(
+                update={
+                    "train": _with_command(spec.train, ("cornerloop", "sedna-train")),
+                    "eval": _with_command(spec.eval, ("cornerloop", "sedna-eval")),
+                }
+            )
+        }
+    )
+
+
+def _with_command(stage: _AnyStage, command: Sequence[str]) -> _AnyStage:
+    first, *others = stage.template.spec.containers
+    if first.command:
+        return stage
+    ours = first.model_copy(update={"command": tuple(command), "args": ()})
+    pod = stage.template.spec.model_copy(update={"containers": (ours, *others)})
+    template = stage.template.model_copy(update={"spec": pod})
+    return stage.model_copy(update={"template": template})

@@ -69,6 +69,7 @@ class _Case:
     now: datetime
     patience: Patience
     awaits_training: bool
+    pod_is_gone: bool
 
     def last(self, name: str) -> JobCondition | None:
         """The newest such condition of the last round."""
@@ -82,6 +83,7 @@ def diagnose(
     *,
     patience: Patience | None = None,
     awaits_training: bool = False,
+    pod_is_gone: bool = False,
 ) -> Diagnosis:
     """Judge a LifelongLearningJob as the API server (or `job status --json`) prints it.
 
@@ -89,6 +91,7 @@ def diagnose(
         now: with a time zone.
         awaits_training: a round of the service waits for this job. Only then is a job that waits
             for lines stuck: the lines of a failed round are never offered again.
+        pod_is_gone: whoever asks has looked, and no pod of the present stage exists.
     """
     status = job.get("status") or {}
     past = [from_sedna(c) for c in status.get("conditions") or () if isinstance(c, Mapping)]
@@ -109,6 +112,7 @@ def diagnose(
         now=now,
         patience=patience,
         awaits_training=awaits_training,
+        pod_is_gone=pod_is_gone,
     )
     return _JUDGES.get(past[-1].name, _controllers_move)(case)
 
@@ -177,6 +181,9 @@ def _pod_to_come(case: _Case) -> Diagnosis:
 def _running(case: _Case) -> Diagnosis:
     last = case.past[-1]
     state = f"{last.stage}: the worker runs since {_words(case.age)}"
+    if case.pod_is_gone and case.age > case.patience.controllers:
+        reason = f"{last.name}, but its pod was deleted, which nobody notices: it runs for ever"
+        return _stuck(state, (reason,), _again(case, last.stage))
     if case.age < case.patience.pod_run:
         return Diagnosis(state=state)
     reason = (

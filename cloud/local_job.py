@@ -1,74 +1,48 @@
 """One LifelongLearningJob on one machine: Sedna's trigger, states and environment, no cluster.
 
-The states, the files and the workers' environment are Sedna's; `root` plays the host's root
-folder, so a manifest needs no changed line. Unlike Sedna's, the state survives a kill at any
-moment: it is one JSON file, rewritten whole after each change. A worker that exits without a
-report counts as failed, instead of as completed without a model.
+Plays Sedna's Global Manager (GM) and local controller (LC) for one job. The states, the files
+and the workers' environment are Sedna's; `root` plays the host's root folder, so a manifest
+needs no changed line. Unlike Sedna's, the state survives a kill at any moment, a report counts
+once and only for the stage it is due for, and a worker that exits without a report counts as
+failed; each of Sedna's own ways can be asked for as a fault.
 """
 
 import logging
-import queue
-import secrets
-import shutil
+import math
+import random
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cloud.job_manifest import Container, Manifest
-from cloud.lc_endpoint import LcEndpoint
-from cloud.worker_process import WorkerProcess
+from cloud.job_book import WORKING, JobBook
+from cloud.job_conditions import BY_LC, surviving
+from cloud.job_controller import LocalController
+from cloud.job_faults import REPORT_FAULTS, FaultPlan, ReportFault
+from cloud.job_files import JobFiles
+from cloud.job_manifest import Manifest
+from cloud.job_pods import Kubelet, Lingering, Pods, Processes, Worker
+from cloud.job_states import HeldReport, JobFolder, Write, read_state
+from cloud.job_status import knowledge_of
+from cloud.lc_endpoint import LcEndpoint, ReportBox
 from lifelong.errors import SednaError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now
-from lifelong.records.wire import dumps, from_plain, json_object, to_plain
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobCondition:
-    """One element of `status.conditions`; the last one is the state."""
+class JobOptions:
+    """How a job is run, beside what its manifest says."""
 
-    stage: str  # Train, Eval, Deploy
-    type: str  # Waiting, Ready, Starting, Running, Completed, Failed
-    at: datetime  # UTC
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class JobState:
-    """Everything a job must remember; the field names are those of `cornerloop job status`."""
-
-    round_number: int = 0
-    consumed_lines: int = 0
-    pending_train: list[str] = field(default_factory=list)
-    eval_lines: list[str] = field(default_factory=list)
-    conditions: list[JobCondition] = field(default_factory=list)
-    lc_port: int = 0
-    worker_name: str = ""
-    worker_process: int = 0
-    worker_started: str = ""  # tells the process from a later one of the same number
-    worker_restarts: int = 0
-
-    @property
-    def last(self) -> JobCondition | None:
-        """The present state."""
-        return self.conditions[-1] if self.conditions else None
-
-
-def read_state(folder: Path) -> JobState:
-    """The state of a job as its file has it; a new one when there is no file.
-
-    Raises:
-        CorruptRecordError: the file cannot be read.
-    """
-    path = folder / "job.json"
-    if not path.exists():
-        return JobState()
-    return from_plain(JobState, json_object(path.read_bytes(), str(path)), str(path))
+    tick_seconds: float = 1.0
+    faults: FaultPlan = FaultPlan({}, {})
+    runs_edge: bool = False  # run the inference worker of deploySpec too
+    seed: int = 0  # of worker names
 
 
 class LocalJob:
@@ -81,292 +55,280 @@ class LocalJob:
         root: Path,
         state_dir: Path,
         config_path: Path | None = None,
-        tick_seconds: float = 1.0,
+        options: JobOptions | None = None,
         now: Callable[[], datetime] = utc_now,
+        kubelet: Kubelet | None = None,
+        write: Write = write_whole,
     ) -> None:
         """Args:
         root: stands for the host's root folder; `/data/x` of the manifest is `root/data/x`.
         config_path: what workers get as CORNERLOOP_CONFIG, instead of the template's value.
+        kubelet: who runs workers; None: processes of this machine.
+        write: writes a file whole.
         """
-        self._manifest = manifest
-        self._root = root.absolute()
-        self._folder = state_dir
-        self._config_path = config_path
-        self._tick_seconds = tick_seconds
-        self._now = now
-        self._state = read_state(state_dir)
-        self._worker: WorkerProcess | None = None
+        self._options = options or JobOptions()
+        folder = JobFolder(state_dir, write)
+        self.state = read_state(state_dir)
+        self.book = JobBook(self.state, folder, self._options.faults, now)
+        self.manifest = manifest
+        self.files = JobFiles(root.absolute(), manifest.job.spec.output_dir, write)
+        self._controller = LocalController(manifest, self.files, self.book)
+        self._box = ReportBox(state_dir / "reports")
+        self._pods = Pods(
+            manifest,
+            self.files,
+            state_dir / "logs",
+            kubelet=kubelet or Processes(),
+            config_path=config_path,
+            random_source=random.Random(self._options.seed or None),
+        )
+        self._worker: Worker | None = None
+        self._lingering = Lingering(time.monotonic)
         self._lc = self._listen()
+        folder.keep_object(manifest.job.source)
 
     # -- running -----------------------------------------------------------------------------
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, after_tick: Callable[[], None] = lambda: None) -> None:
         """Tick until `stop` is set; workers are ended with the job and go on with the next."""
-        self._lc.start()
+        self.start()
         try:
-            while not stop.wait(self._tick_seconds):
+            while not stop.wait(self._options.tick_seconds):
                 while self.tick() and not stop.is_set():
                     pass
+                after_tick()
         finally:
-            self._lc.stop()
-            if self._worker is not None:
-                self._worker.end()
+            self.stop()
+
+    def start(self) -> None:
+        """Begin to answer workers."""
+        self._lc.start()
+
+    def stop(self) -> None:
+        """Stop answering and end the workers; the next life starts them again."""
+        self._lc.stop()
+        self._lingering.end()
+        if self._worker is not None:
+            self._worker.end()
+        if edge := self._pods.found(self.state.edge_process, self.state.edge_started):
+            edge.end()
 
     def tick(self) -> bool:
         """Take the step the state allows; True when it changed."""
-        before = len(self._state.conditions)
-        last = self._state.last
+        before = len(self.state.conditions)
+        self._lingering.look()
+        self._take_reports()
+        self._deliver_held()
+        last = self.state.last
         match (last.stage, last.type) if last else ("", ""):
             case ("", ""):
-                self._enter("Train", "Waiting")
+                self.files.make_folders()
+                self.state.created = self.state.created or self.book.now()
+                self.book.enter("Train", "Waiting")
             case ("Train", "Waiting"):
-                self._read_dataset()
-                if self._may_train():
-                    self._begin_round()
+                self._controller.train_waiting()
             case ("Eval", "Waiting"):
-                self._begin_eval()
+                self._controller.eval_waiting()
             case ("Deploy", "Waiting"):
-                self._deploy()
+                self._controller.deploy_waiting()
             case ("Train" | "Eval" as stage, "Ready" | "Starting" | "Running"):
                 self._look_after_worker(stage)
             case ("Train", "Completed"):
-                self._enter("Eval", "Waiting")
+                self.book.enter("Eval", "Waiting")
             case ("Eval", "Completed"):
-                self._enter("Deploy", "Waiting")
+                self.book.enter("Deploy", "Waiting")
             case ("Deploy", "Ready"):
-                self._enter("Deploy", "Completed")
+                self._restart_edge()
+                self.book.enter("Deploy", "Completed")
             case _:  # Deploy/Completed, and Failed at any stage
-                self._enter("Train", "Waiting")
-        return len(self._state.conditions) != before
+                self.book.enter("Train", "Waiting")
+        return len(self.state.conditions) != before
 
-    # -- stages ------------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------
 
-    def _read_dataset(self) -> None:
-        path = self._host(self._manifest.dataset.spec.url)
-        if not path.exists():
-            return
-        text = path.read_text(encoding="utf-8", errors="replace")
-        # A last line without its end is still being written.
-        lines = text.split("\n")[:-1]
-        new = lines[self._state.consumed_lines :]
-        if not new:
-            return
-        # Sedna's cut, but a single new line trains: floored to nothing it would never count.
-        train = max(1, int(self._manifest.job.spec.dataset.train_prob * len(new)))
-        self._state.pending_train.extend(new[:train])
-        self._state.eval_lines.extend(new[train:])
-        self._state.consumed_lines = len(lines)
-        self._save()
+    def _take_reports(self) -> None:
+        for name, body in list(self._box.waiting()):
+            if name not in self.state.taken:
+                self._report_came(name, body)
+            self._box.remove(name)
 
-    def _may_train(self) -> bool:
-        trigger = self._manifest.job.spec.train.trigger
-        if not self._state.pending_train or not trigger.condition.holds(
-            len(self._state.pending_train)
-        ):
-            return False
-        return trigger.timer is None or trigger.timer.holds(f"{self._now():%H:%M}")
-
-    def _begin_round(self) -> None:
-        number = self._state.round_number + 1
-        data = self._write_lines("train", number, self._state.pending_train)
-        self._state.round_number = number
-        self._state.pending_train = []
-        output = f"{self._output}/train/{number}"
-        self._enter("Train", "Ready", {"input": {"dataURL": data, "outputDir": output}})
-
-    def _begin_eval(self) -> None:
-        number = self._state.round_number
-        models = self._models("Train")
-        data = self._write_lines("eval", number, self._state.eval_lines)
-        output = f"{self._output}/eval/{number}"
-        self._enter(
-            "Eval", "Ready", {"input": {"models": models, "dataURL": data, "outputDir": output}}
-        )
-
-    def _deploy(self) -> None:
-        models = self._models("Eval")
-        if not models:
-            self._enter("Deploy", "Completed")
-            return
-        source = self._host(models[0]["url"])
-        target = self._host(f"{self._output}/deploy/index.pkl")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(".new")
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
-        self._enter("Deploy", "Ready", {"input": {"models": models}})
-
-    def _look_after_worker(self, stage: str) -> None:
-        if self._take_report(stage):
-            return
-        if self._worker is None:
-            self._worker = self._found_worker() or self._started_worker(stage)
-            return
-        code = self._worker.exit_code()
-        if code is None:
-            if self._state.last and self._state.last.type == "Starting":
-                self._enter(stage, "Running")
-            return
-        if self._take_report(stage):  # it reported and ended between the two looks
-            return
-        self._worker = None
-        if code == 0:
-            logger.error("%s worker ended without a report; see its log", stage)
-            self._forget_worker()
-            self._enter(stage, "Failed", {"reason": "the worker ended without a report"})
-            return
-        # As kubelet does under OnFailure: again, in place, with the same environment.
-        self._state.worker_restarts += 1
-        self._state.worker_process = 0
-        logger.warning("%s worker ended with %s, starting it again", stage, code)
-        self._save()
-
-    def _take_report(self, stage: str) -> bool:
-        """Apply the report of the present worker, if it has come."""
-        while True:
-            try:
-                report = self._lc.reports.get_nowait()
-            except queue.Empty:
-                return False
-            status, kind = str(report.get("status")).lower(), str(report.get("kind")).lower()
-            mine = report.get("name") == self._state.worker_name and kind == stage.lower()
-            if not mine or status not in {"completed", "failed"}:
-                logger.warning("report %s/%s of %s is not due", kind, status, report.get("name"))
-                continue
-            if self._worker is not None:
-                self._worker.wait()
-                self._worker = None
-            self._forget_worker()
-            models = list(report.get("results") or [])
-            if status == "completed":
-                self._enter(stage, "Completed", {"output": {"models": models}})
+    def _report_came(self, file: str, body: dict[str, Any]) -> None:
+        state, last = self.state, self.state.last
+        stage, sender = str(body["kind"]).capitalize(), body["name"]
+        state.taken = [*state.taken[-20:], file]
+        if sender == state.worker_name and last and last.stage == stage and last.type in WORKING:
+            self._report_is_due(stage, body)
+        elif sender in {state.worker_name, state.rival_name}:
+            # It was due once: the state has moved on meanwhile. Sedna takes it all the same.
+            if sender == state.worker_name:
+                self._let_go()
             else:
-                self._enter(stage, "Failed", {"reason": "reported by the worker"})
-            return True
+                state.rival_name = ""
+            self.append_report(body)
+        else:
+            logger.warning("report %s of %s is not due", body.get("kind"), sender)
+
+    def _report_is_due(self, stage: str, body: dict[str, Any]) -> None:
+        while self.state.last and self.state.last.type != "Running":
+            following = {"Ready": "Starting", "Starting": "Running"}[self.state.last.type]
+            self.book.add(stage, following)  # saved with what follows
+        self._let_go()
+        for name, fault in REPORT_FAULTS.items():
+            if fault.stage == stage and self.book.strikes(name):
+                self._lose_report(stage, body, fault)
+                return
+        self.append_report(body)
+
+    def _lose_report(self, stage: str, body: dict[str, Any], fault: ReportFault) -> None:
+        if fault.held_until:
+            self.state.held.append(HeldReport(body=body, until=fault.held_until))
+        if fault.marks_eval:
+            self.state.eval_is_marked = True
+        if fault.keeps_data:
+            self.append_report(body)
+        else:
+            self.book.enter(stage, "Completed", note="the report was lost")
+
+    def _deliver_held(self) -> None:
+        last = self.state.last
+        for report in list(self.state.held):
+            marked = self.state.eval_is_marked and last is not None and last.stage == "Eval"
+            if (report.until == "marked" and marked) or (last and last.name == report.until):
+                self.state.held.remove(report)
+                self.append_report(report.body, note="a report that came late")
+                return
+
+    def append_report(self, body: Mapping[str, Any], note: str = "") -> None:
+        """Append a report whatever the state is, as the Global Manager does."""
+        stage, status = str(body["kind"]).capitalize(), str(body["status"]).capitalize()
+        models = [surviving(model) for model in body.get("results") or []]
+        if models:
+            self.state.knowledge_base = knowledge_of(models)
+        output: dict[str, Any] = {"models": models} if models else {}
+        self.book.enter(stage, status, {"output": output}, BY_LC, note)
 
     # -- workers -----------------------------------------------------------------------------
 
-    def _started_worker(self, stage: str) -> WorkerProcess:
-        if not self._state.worker_name:
-            letters = "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(5))
-            self._state.worker_name = f"{stage.lower()}-worker-{letters}"
-            self._save()
-        container = self._container(stage)
-        process = WorkerProcess.start(
-            (*container.command, *container.args),
-            environment=self._environment(stage, container),
-            log=self._folder / "logs" / f"{stage.lower()}-{self._state.round_number}.log",
-        )
-        self._state.worker_process = process.number
-        self._state.worker_started = process.started
-        if self._state.last and self._state.last.type == "Ready":
-            self._enter(stage, "Starting")
+    def _look_after_worker(self, stage: str) -> None:
+        state = self.state
+        if state.pod_is_gone:
+            return
+        if self._worker is None:
+            self._worker = self._pods.found(state.worker_process, state.worker_started)
+            if self._worker is None:
+                self._start_worker(stage)
+            return
+        code = self._worker.exit_code()
+        if code is None:
+            if state.last and state.last.type != "Running":
+                self.book.enter(stage, "Running")
+            else:
+                self._disturb(stage, self._worker)
+            return
+        entries = len(state.conditions)
+        self._take_reports()  # it reported and ended between the two looks
+        if len(state.conditions) == entries:
+            self._worker_ended(stage, code)
+
+    def _worker_ended(self, stage: str, code: int) -> None:
+        self._worker = None
+        if code == 0 and stage == "Train" and self.book.strikes("early-exit"):
+            self._let_go()
+            self.book.enter(stage, "Completed", note="the worker ended without a report")
+            return
+        if code == 0:
+            logger.error("%s worker ended without a report; see its log", stage)
+            self._let_go()
+            self.book.enter(stage, "Failed", note="the worker ended without a report")
+            return
+        # As kubelet does under OnFailure: again, in place, with the same environment.
+        self.state.worker_restarts += 1
+        self.state.worker_process = 0
+        logger.warning("%s worker ended with %s, starting it again", stage, code)
+        self.book.save()
+
+    def _start_worker(self, stage: str) -> None:
+        state = self.state
+        if stage == "Train" and self.book.strikes("attached-to-old-pod"):
+            self.book.add(stage, "Starting")
+            self.book.add(stage, "Running")
+            self.book.enter(stage, "Completed", note="taken for the pod of an earlier round")
+            return
+        if not state.worker_name:
+            state.worker_name = self._pods.new_name(stage)
+            self.book.save()
+        if stage == "Train" and self.book.strikes("double-start"):
+            state.rival_name = self._pods.new_name(stage)
+            self.book.save()
+            rival = self._pods.start(stage, state.rival_name, state, self._lc.address)
+            self._lingering.add(rival, patience_s=math.inf)
+        self._worker = self._pods.start(stage, state.worker_name, state, self._lc.address)
+        state.worker_process = self._worker.number
+        state.worker_started = self._worker.started
+        if state.last and state.last.type == "Ready":
+            self.book.enter(stage, "Starting")
         else:
-            self._save()
-        return process
+            self.book.save()
 
-    def _found_worker(self) -> WorkerProcess | None:
-        """A worker that an earlier life of this job started and that is still at work."""
-        if not self._state.worker_process:
-            return None
-        return WorkerProcess.found(self._state.worker_process, self._state.worker_started)
+    def _disturb(self, stage: str, worker: Worker) -> None:
+        """The faults that befall a pod which runs."""
+        if self.book.strikes("failed-loses-samples" if stage == "Train" else "failed-eval"):
+            worker.kill()
+            self._let_go()
+            self.book.enter(stage, "Failed", note="the pod was evicted")
+        elif stage == "Train" and self.book.strikes("pod-deleted"):
+            worker.kill()
+            self._let_go()
+            self.state.pod_is_gone = True
+            self.book.save()
+        elif stage == "Train" and self.book.strikes("worker-killed"):
+            self.book.save()
+            worker.kill()
 
-    def _forget_worker(self) -> None:
-        self._state.worker_name = ""
-        self._state.worker_process = 0
-        self._state.worker_started = ""
+    def _let_go(self) -> None:
+        """The present worker is done with; it may take its time to end."""
+        self._lingering.add(self._worker)
+        self._worker = None
+        self.state.last_worker = self.state.worker_name
+        self.state.worker_name = self.state.worker_started = ""
+        self.state.worker_process = 0
 
-    def _container(self, stage: str) -> Container:
-        spec = self._manifest.job.spec
-        template = (spec.train if stage == "Train" else spec.eval).template
-        container = template.spec.containers[0]
-        if not container.command and not container.args:
-            raise SednaError(
-                f"{stage} template: give the container a command; without an image to run it "
-                "from, the local job cannot know one"
-            )
-        return container
-
-    def _environment(self, stage: str, container: Container) -> dict[str, str]:
-        """The variables Sedna sets, after the template's own, which they overrule."""
-        last = self._state.last
-        given = {} if last is None else self._input(stage)
-        root = str(self._root)
-        environment = {entry.name: entry.value for entry in container.env}
-        if self._config_path is not None:
-            environment["CORNERLOOP_CONFIG"] = str(self._config_path.absolute())
-        environment |= {
-            "NAMESPACE": self._manifest.job.metadata.namespace,
-            "JOB_NAME": self._manifest.job.metadata.name,
-            "WORKER_NAME": self._state.worker_name,
-            "LC_SERVER": self._lc.address,
-            "KB_SERVER": "http://127.0.0.1:9",  # Sedna sets it; nothing of ours asks it
-            "DATA_PATH_PREFIX": root,
-            "OUTPUT_URL": root + given["outputDir"],
-            "ORIGINAL_DATASET_URL": root + self._manifest.dataset.spec.url,
-        }
-        if stage == "Train":
-            earlier = self._earlier_models()
-            environment["TRAIN_DATASET_URL"] = root + given["dataURL"]
-            environment["HAS_COMPLETED_INITIAL_TRAINING"] = "true" if earlier else "false"
-            if earlier:
-                environment["CLOUD_KB_INDEX"] = earlier[-1]["url"]
-        else:
-            environment["TEST_DATASET_URL"] = root + given["dataURL"]
-            environment["MODEL_URLS"] = ";".join(root + model["url"] for model in given["models"])
-        return environment
-
-    def _input(self, stage: str) -> dict[str, Any]:
-        ready = [c for c in self._state.conditions if (c.stage, c.type) == (stage, "Ready")]
-        return dict(ready[-1].data["input"])
-
-    def _models(self, stage: str) -> list[dict[str, Any]]:
-        """Models of this round's report of a stage; never those of an earlier round."""
-        done = [c for c in self._state.conditions if (c.stage, c.type) == (stage, "Completed")]
-        return list(done[-1].data["output"]["models"]) if done else []
-
-    def _earlier_models(self) -> list[dict[str, Any]]:
-        done = [c for c in self._state.conditions if (c.stage, c.type) == ("Train", "Completed")]
-        return [model for c in done for model in c.data["output"]["models"]]
-
-    # -- files -------------------------------------------------------------------------------
-
-    @property
-    def _output(self) -> str:
-        return self._manifest.job.spec.output_dir.rstrip("/")
-
-    def _host(self, path: str) -> Path:
-        """A host path of the manifest, under our root."""
-        if "://" in path:
-            raise SednaError(f"{path}: the local job works on host paths; use an overlay of those")
-        inside = (self._root / path.lstrip("/")).resolve()
-        if not inside.is_relative_to(self._root.resolve()):
-            raise SednaError(f"{path}: leaves the job's root folder")
-        return inside
-
-    def _write_lines(self, kind: str, number: int, lines: list[str]) -> str:
-        url = f"{self._output}/data/{kind}/{number}/data.txt"
-        path = self._host(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return url
+    def _restart_edge(self) -> None:
+        if not self._options.runs_edge:
+            return
+        state = self.state
+        for _ in range(2 if self.book.strikes("two-inference-pods") else 1):
+            if old := self._pods.found(state.edge_process, state.edge_started):
+                self._lingering.add(old)  # not waited for, as in Sedna
+                threading.Thread(target=old.end, daemon=True).start()
+            name = self._pods.new_name("Deploy")
+            edge = self._pods.start("Deploy", name, state, self._lc.address)
+            state.edge_process, state.edge_started = edge.number, edge.started
+            self.book.save()
 
     def _listen(self) -> LcEndpoint:
         """On the port of the earlier life, so that a worker still at work can report."""
-        try:
-            lc = LcEndpoint(self._state.lc_port)
-        except OSError:
-            lc = LcEndpoint()
-        self._state.lc_port = lc.port
-        return lc
+        plan = self._options.faults
 
-    def _enter(self, stage: str, kind: str, data: Mapping[str, Any] | None = None) -> None:
-        condition = JobCondition(stage=stage, type=kind, at=self._now(), data=data or {})
-        self._state.conditions.append(condition)
-        self._save()
-        logger.info("round %s: %s/%s", self._state.round_number, stage, kind)
+        def answers_200() -> bool:
+            return plan.strikes("answers-200", max(1, self.state.rounds_begun))
 
-    def _save(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "job.json"
-        write_whole(path, dumps(to_plain(self._state)))
+        for port in (self.state.lc_port, 0):
+            try:
+                lc = LcEndpoint(self._box.put, self._refusal, port=port, answers_200=answers_200)
+            except OSError:
+                continue
+            self.state.lc_port = lc.port
+            return lc
+        raise SednaError("no port of 127.0.0.1 can be listened on")
+
+    def _refusal(self, body: Mapping[str, Any]) -> str:
+        """Why a report is of no use to this job."""
+        metadata = self.manifest.job.metadata
+        owner = (body.get("namespace"), body.get("ownerName"))
+        if owner != (metadata.namespace, metadata.name):
+            return f"job {owner[0]}/{owner[1]} does not run here; this is {metadata.name}"
+        known = {self.state.worker_name, self.state.rival_name, self.state.last_worker} - {""}
+        if body.get("name") not in known:
+            return f"no worker {body.get('name')!r} is at work"
+        return ""
