@@ -86,9 +86,7 @@ def build(name: str) -> list[Manifest]:
 def only(objects: list[Manifest], kind: str, name: str | None = None) -> Manifest:
     """The one object of this kind, and of this name where it is told."""
     (found,) = [
-        one
-        for one in objects
-        if one["kind"] == kind and name in (None, one["metadata"]["name"])
+        one for one in objects if one["kind"] == kind and name in (None, one["metadata"]["name"])
     ]
     return found
 

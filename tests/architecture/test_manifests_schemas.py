@@ -1,4 +1,4 @@
-"""K8S-02: every object of every build is what Kubernetes and Sedna know, and a broken one is not."""
+"""K8S-02: objects of every build are what Kubernetes and Sedna know, and broken ones are not."""
 
 from collections.abc import Callable
 from copy import deepcopy
