@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cloud.dataset_index import DatasetFiles, open_dataset, rewrite_index
 from cloud.forget_records import is_of_one_sample, rewrite, without_items
 from cloud.rounds import ROUNDS, Rounds
+from cloud.training_turn import ROOM as TRAINING_LEASE
 from lifelong.errors import ObjectNotFoundError, RecordError
-from lifelong.links.durable_files import write_whole
 from lifelong.links.storage import Storage
 from lifelong.records.escalations import QUESTION, Question
 from lifelong.records.ids import SampleId, sample_id_of
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 # Rooms whose objects are about models and nodes, or are rewritten record by record.
 _KEPT = frozenset(
     {ADMISSIONS, CHUNKS, EDGES, FORGETTING, FORGOTTEN, ROLLOUTS, ROUNDS}
-    | {"kb", "keys", "lease", "models", "releases"}
+    | {"kb", "keys", "lease", "models", "releases", TRAINING_LEASE}
 )
 _PICTURES = "pictures"  # data sets that were pushed: named by people, known by their bytes
 _UNDER_WAY = {RoundState.PREANNOTATING, RoundState.ANNOTATING, RoundState.TRAINING}
@@ -83,30 +84,32 @@ def without_samples(round_: Round, samples: Collection[SampleId]) -> Round:
     return left
 
 
-def sweep_dataset(folder: Path, index: str, samples: Collection[SampleId]) -> int:
-    """Remove pictures and masks from the Dataset's folder; returns how many files went.
+def sweep_dataset(place: Path | str, index: str, samples: Collection[SampleId]) -> int:
+    """Remove pictures and masks from the Dataset's folder or bucket; returns how many files went.
 
     Their lines in the index stay, as lines about a grey pixel whose class nobody knows: Sedna
     counts lines, and would take later ones for old when some were missing.
 
     Raises:
         OSError: the folder cannot be changed.
+        StorageError: the bucket cannot be changed.
     """
-    path = folder / index
-    if path.exists():
-        names = {f"images/{sample_id}.jpg" for sample_id in samples}
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        left = [f"{NOTHING}\n" if line.split(" ")[0] in names else line for line in lines]
+    files = open_dataset(place)
+    names = {f"images/{sample_id}.jpg" for sample_id in samples}
+
+    def blotted(text: str) -> str:
+        lines = text.split("\n")
+        left = [NOTHING if line.split(" ")[0] in names else line for line in lines]
         if left != lines:
-            _write_nothing(folder)
-            write_whole(path, "".join(left).encode())
-    removed = 0
-    for sample_id in samples:
-        for name in (f"images/{sample_id}.jpg", f"masks/{sample_id}.png"):
-            if (folder / name).exists():
-                (folder / name).unlink()
-                removed += 1
-    return removed
+            _put_nothing(files)
+        return "\n".join(left)
+
+    rewrite_index(files, index, blotted)
+    return sum(
+        files.remove(name)
+        for sample_id in samples
+        for name in (f"images/{sample_id}.jpg", f"masks/{sample_id}.png")
+    )
 
 
 def sweep_storage(storage: Storage, samples: Collection[SampleId], edge: str = "") -> int:
@@ -164,11 +167,9 @@ def _questions(storage: Storage, samples: frozenset[SampleId]) -> Iterable[str]:
     return found
 
 
-def _write_nothing(folder: Path) -> None:
+def _put_nothing(files: DatasetFiles) -> None:
     image, mask = NOTHING.split(" ")
     grey = np.full((1, 1, 3), 128, dtype=np.uint8)
     unknown = np.full((1, 1), IGNORE_INDEX, dtype=np.uint8)
     for name, data in ((image, jpeg_from_image(grey)), (mask, png_from_mask(unknown))):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).exists():
-            write_whole(folder / name, data)
+        files.put(name, data)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cloud.attempts import MOST, Attempts
 from cloud.code_version import code_version
+from cloud.forget_sweep import NOTHING
 from cloud.job_rounds import round_to_train, why_none_trains
 from cloud.learner import Candidate, Learner, publish_candidate
 from cloud.releases import Releases
@@ -210,7 +211,9 @@ def _tell_lines(environment: WorkerEnvironment, storage: Storage, journal: Journ
         logger.warning("Sedna's lines cannot be read, and are not needed: %s", error)
         return
     known = KnowledgeBase(storage).samples
-    strange = [line for line in lines if Path(line.split()[0]).stem not in known]
+    strange = [
+        line for line in lines if line != NOTHING and Path(line.split()[0]).stem not in known
+    ]
     journal.event("training.offered", lines=len(lines), unknown=len(strange))
     if strange:
         logger.warning(

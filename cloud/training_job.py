@@ -5,13 +5,13 @@ into the knowledge base and as lines into the Dataset's index, which triggers th
 and verdicts come back through the knowledge base.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from cloud.dataset_index import append_to_index
 from cloud.held_back import held_back
 from cloud.leak_watch import LeakWatch
 from lifelong.config import JobSection
@@ -77,7 +77,13 @@ class TrainingJob:
                 train=sum(s.split is Split.TRAIN for s in samples),
                 eval=sum(s.split is Split.EVAL for s in samples),
             )
-        append_to_index(self._storage, self._section.dataset_path, self._section.index, samples)
+        append_to_index(
+            self._storage,
+            self._section.dataset_path,
+            self._section.index,
+            samples,
+            train_share=self._section.train_share,
+        )
         return told
 
     def _leaks_told(self, number: RoundNumber, told: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,43 +172,3 @@ class TrainingJob:
             label_map_digest=annotation.label_map_digest,
             class_pixels={int(i): int(n) for i, n in zip(ids, counts, strict=True)},
         )
-
-
-def append_to_index(storage: Storage, folder: Path, index: str, samples: list[Sample]) -> int:
-    """Append `images/… masks/…` lines to a Dataset's txt index, each sample once.
-
-    Pictures lie there before their line does, and all lines go in one write: a reader never
-    meets a line whose files are missing. Training lines come first, as Sedna cuts them.
-
-    Returns:
-        How many lines were new.
-    """
-    path = folder / index
-    folder.mkdir(parents=True, exist_ok=True)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    known = set(text.splitlines())
-    lines: list[str] = []
-    for sample in samples:
-        image, mask = f"images/{sample.sample_id}.jpg", f"masks/{sample.sample_id}.png"
-        if f"{image} {mask}" in known:
-            continue
-        _write_once(folder / image, storage.get(sample.image_key, sha256=sample.image_sha256))
-        _write_once(folder / mask, storage.get(sample.mask_key, sha256=sample.mask_sha256))
-        lines.append(f"{image} {mask}\n")
-    if lines:
-        # A line torn by a crash is ended first; its sample is written again, whole.
-        block = ("" if text.endswith("\n") or not text else "\n") + "".join(lines)
-        with path.open("ab") as handle:
-            handle.write(block.encode())
-            handle.flush()
-            os.fsync(handle.fileno())
-    return len(lines)
-
-
-def _write_once(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_bytes() == data:
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.conditions_config import ConditionsSection
-from lifelong.config_types import Positive, Seconds, Section
+from lifelong.config_types import DatasetPlace, IndexName, Positive, Seconds, Section
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
 from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
@@ -39,8 +39,9 @@ class RoundsSection(Section):
 class JobSection(Section):
     """The Sedna job that trains and judges: locally by `cornerloop job run`, or in a cluster."""
 
-    dataset_path: Path = Path("dataset")  # folder of the Dataset's index file and its pictures
-    index: str = "index.txt"
+    # Folder of the Dataset's index file and its pictures, or s3://bucket/prefix.
+    dataset_path: DatasetPlace = Path("dataset")
+    index: IndexName = "index.txt"
     # Of a round's annotations, how many train; the rest examine. The same number as the
     # manifest's trainProb, since Sedna cuts the index by that.
     train_share: Annotated[float, Field(gt=0, le=1)] = 0.9

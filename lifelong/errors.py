@@ -22,6 +22,7 @@ LifelongError                        retryable = False; message: what, where, wh
 │  ├─ StorageError
 │  │  ├─ ObjectNotFoundError
 │  │  ├─ ObjectExistsError           put-if-absent found somebody else's object
+│  │  ├─ ObjectChangedError          somebody wrote it after it was read
 │  │  └─ StorageUnavailableError     retryable
 │  ├─ LabelStudioError
 │  │  ├─ LabelStudioRefusedError
@@ -133,6 +134,10 @@ class ObjectNotFoundError(StorageError):
 
 class ObjectExistsError(StorageError):
     """A put-if-absent found an object already there."""
+
+
+class ObjectChangedError(StorageError):
+    """An object is no longer the one that was read; read it again."""
 
 
 class StorageUnavailableError(StorageError):

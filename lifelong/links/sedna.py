@@ -95,11 +95,12 @@ def read_environment(kind: WorkerKind, environ: Mapping[str, str]) -> WorkerEnvi
         # A host path, unlike all the others; it is visible under the prefix.
         previous_index=prefix + previous if previous.startswith("/") else previous,
         has_trained_before=environ.get("HAS_COMPLETED_INITIAL_TRAINING", "").lower() == "true",
-        s3=_account(environ),
+        s3=sednas_account(environ),
     )
 
 
-def _account(environ: Mapping[str, str]) -> S3Account | None:
+def sednas_account(environ: Mapping[str, str]) -> S3Account | None:
+    """Whose buckets Sedna's s3:// URLs mean; None: Sedna named none."""
     endpoint = environ.get("S3_ENDPOINT_URL", "")
     if not endpoint and not environ.get("ACCESS_KEY_ID"):
         return None

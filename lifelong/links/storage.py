@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
 from lifelong.errors import (
     ChecksumError,
     ConfigError,
+    ObjectChangedError,
     ObjectExistsError,
     ObjectNotFoundError,
     StorageError,
@@ -103,6 +104,32 @@ class Storage:
                 f"{sha256[:12]}…; the object was damaged or replaced"
             )
         return data
+
+    def read_marked(self, key: str) -> tuple[bytes, str]:
+        """Read an object whole, with a mark that is another one after each write.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        with _translated(self.url, key):
+            found = obstore.get(self._store, checked_key(key))
+            return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+
+    def put_if_unchanged(self, key: str, data: bytes, mark: str) -> None:
+        """Replace the object that `read_marked` read.
+
+        A bucket checks and writes at once; in a folder somebody may slip in between.
+
+        Raises:
+            ObjectChangedError: it was written, or removed, since.
+        """
+        with _translated(self.url, key):
+            if isinstance(self._store, LocalStore):
+                if self.read_marked(key)[1] != mark:
+                    raise ObjectChangedError(f"{self.url}/{key}: changed since it was read")
+                _put(self._store, checked_key(key), data, "overwrite")
+            else:
+                obstore.put(self._store, checked_key(key), data, mode={"e_tag": mark})
 
     def size(self, key: str) -> int | None:
         """Bytes of an object, or None when there is none."""
@@ -288,6 +315,8 @@ class _translated:  # noqa: N801 - reads as a phrase: `with _translated(url, key
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, NotFoundError | FileNotFoundError | NotADirectoryError):
             raise ObjectNotFoundError(f"{self._where}: no such object") from error
+        if isinstance(error, PreconditionError):
+            raise ObjectChangedError(f"{self._where}: changed since it was read") from error
         if isinstance(error, AlreadyExistsError):
             raise ObjectExistsError(f"{self._where}: there is one already") from error
         if isinstance(error, BaseError):

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
 import pytest
@@ -21,6 +22,7 @@ from lifelong.delivery_config import OutboxSection
 from lifelong.errors import (
     ChecksumError,
     ConfigError,
+    ObjectChangedError,
     ObjectExistsError,
     ObjectNotFoundError,
     StorageError,
@@ -29,7 +31,8 @@ from lifelong.errors import (
 from lifelong.hard_examples import Verdict
 from lifelong.links import storage as storage_module
 from lifelong.links.journal import Journal
-from lifelong.links.storage import Storage, checked_key, open_storage
+from lifelong.links.sedna import sednas_account
+from lifelong.links.storage import S3Account, Storage, checked_key, open_storage
 from lifelong.records.ids import sha256_hex
 from lifelong.records.wire import to_json
 from tests.builders import a_frame, a_hard_example, a_prediction
@@ -334,3 +337,64 @@ def test_tr_04_a_server_that_takes_the_call_and_never_answers_ends_in_an_error(m
 def test_tr_04_every_request_to_a_remote_store_has_an_end():
     assert {"connect_timeout", "read_timeout", "timeout"} <= set(storage_module._TIMEOUTS)
     assert storage_module._RETRIES["retry_timeout"] <= timedelta(minutes=5)
+
+
+def test_tr_07_an_object_is_replaced_only_while_it_is_the_one_that_was_read(storage):
+    """Two writers of one index: the second one reads again instead of losing a line."""
+    storage.put("dataset/index.txt", b"one\n")
+    data, mark = storage.read_marked("dataset/index.txt")
+    assert data == b"one\n"
+    storage.put_if_unchanged("dataset/index.txt", b"one\ntwo\n", mark)
+    with pytest.raises(ObjectChangedError, match="changed since"):
+        storage.put_if_unchanged("dataset/index.txt", b"one\nthree\n", mark)
+    assert storage.read_marked("dataset/index.txt")[0] == b"one\ntwo\n"
+    with pytest.raises(ObjectNotFoundError):
+        storage.read_marked("dataset/none.txt")
+
+
+def test_k8s_04_sednas_account_and_our_own_do_not_disturb_each_other(monkeypatch):
+    """Sedna's variables win over those of a pod's template, so ours are AWS_…"""
+    for name in ("AWS_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    sednas = {"S3_ENDPOINT_URL": "", "ACCESS_KEY_ID": "sedna", "SECRET_ACCESS_KEY": "b"}
+    ours = {"AWS_ENDPOINT_URL": "", "AWS_ACCESS_KEY_ID": "ours", "AWS_SECRET_ACCESS_KEY": "d"}
+    for name in (*sednas, *ours):
+        monkeypatch.delenv(name, raising=False)
+
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(str(self.headers["Authorization"]))
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    servers = [HTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    for server, names, endpoint in zip(
+        servers, (sednas, ours), ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL"), strict=True
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        names[endpoint] = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def opened(account: S3Account | None = None) -> tuple[str, str]:
+        """Which server is asked, and as whom."""
+        with pytest.raises(ObjectNotFoundError) as raised:
+            open_storage("s3://bucket/prefix", account=account).get("a")
+        who = asked[-1].split("Credential=")[1].split("/")[0]
+        return str(raised.value.__cause__), who
+
+    for name, value in sednas.items():
+        monkeypatch.setenv(name, value)
+    account = sednas_account(sednas)
+    assert opened()[1] == opened(account)[1] == "sedna", "one account for both"
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    where, who = opened(account)
+    assert (sednas["S3_ENDPOINT_URL"] in where, who) == (True, "sedna")
+    where, who = opened()
+    assert (ours["AWS_ENDPOINT_URL"] in where, who) == (True, "ours")
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from annotation.review.standing import Decision, Decisions, SeenAnnotation, Verdict
+from cloud.dataset_index import append_to_index
 from cloud.forget_requests import Forgetting, Removal
 from cloud.inbox import Inbox
 from cloud.rounds import Rounds
-from cloud.training_job import append_to_index
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal

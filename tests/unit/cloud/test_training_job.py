@@ -1,15 +1,18 @@
 """The dataset bridge: each corrected sample once in the knowledge base and once in the index."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from cloud.dataset_index import append_to_index, open_dataset
 from cloud.leak_watch import LeakWatch
-from cloud.training_job import TrainingJob, append_to_index
+from cloud.training_job import TrainingJob
 from cloud.worker_files import index_lines
-from lifelong.config import JobSection
+from lifelong.config import JobSection, load_config
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
@@ -19,6 +22,7 @@ from lifelong.records.keys import image_key
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import Annotation, Sample, Split
 from tests.builders import a_hard_example, a_jpeg, a_mask_png, a_round, a_sample
+from tests.contract.test_storage import BUCKET, pointed_at, s3_server  # noqa: F401
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -192,3 +196,168 @@ def test_kb_06_a_round_holds_some_of_a_new_task_back(tmp_path: Path) -> None:
     held_back = [s for s in kb.samples.values() if s.split is Split.EVAL and s.round_number == 1]
     tasks = sorted((s.learning_task, s.sample_id) for s in held_back if s.sample_id in ranked)
     assert tasks == [("fog", ranked[5]), ("night", ranked[-1])]
+
+
+# -- the index, in a folder and in a bucket -------------------------------------------------------
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a Dataset may lie."""
+    if request.param == "folder":
+        yield tmp_path / "dataset"
+        return
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    pointed_at(request.getfixturevalue("s3_server"), monkeypatch)
+    yield f"s3://{BUCKET}/datasets/{uuid4().hex}"
+
+
+def content(place: Path | str, name: str) -> bytes:
+    return open_dataset(place).read(name)[0]
+
+
+def test_k8s_04_tr_07_each_sample_has_one_line_and_its_files_lie_beside_it(
+    place: Path | str, tmp_path: Path
+) -> None:
+    """K8S-04: handed over again after a restart, and by a second service."""
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 5)
+    section = JobSection(dataset_path=place, train_share=0.8)
+    for _ in range(3):
+        journal = Journal(tmp_path / "journal", "cloud")
+        TrainingJob(storage, KnowledgeBase(storage), section, journal).hand_over(round_)
+    lines = content(place, "index.txt").decode().splitlines()
+    assert len(lines) == len(set(lines)) == 5
+    samples = KnowledgeBase(storage).samples
+    for line in lines:
+        image, mask = line.split(" ")
+        sample = samples[SampleId(Path(image).stem)]
+        assert sha256_hex(content(place, image)) == sample.image_sha256
+        assert sha256_hex(content(place, mask)) == sample.mask_sha256
+    train = [Path(line.split()[0]).stem for line in lines[: int(0.8 * 5)]]
+    assert {samples[SampleId(key)].split for key in train} == {Split.TRAIN}
+
+
+def test_k8s_04_lines_of_others_stay_as_they_are(place: Path | str) -> None:
+    """A person may add comments, blank lines, and leave the last line without its end."""
+    files = open_dataset(place)
+    files.put("index.txt", b"# by hand\n\nother/a.jpg other/a.png")
+    storage = open_storage("memory://")
+    a_handed_round(storage, 2)
+    samples = [stored_sample(storage, seed) for seed in range(2)]
+    assert append_to_index(storage, place, "index.txt", samples) == 2
+    assert append_to_index(storage, place, "index.txt", samples) == 0
+    lines = content(place, "index.txt").decode().split("\n")
+    assert lines[:3] == ["# by hand", "", "other/a.jpg other/a.png"]
+    assert len(lines) == 6
+    assert lines[-1] == ""
+
+
+def test_k8s_04_two_writers_lose_no_line(
+    place: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody appends after we have read: we read again."""
+    storage = open_storage("memory://")
+    a_handed_round(storage, 2)
+    real = open_dataset(place)
+    kind = type(real)
+    others = iter([b"theirs\n", b"theirs\nand more\n"])
+    replace_, put = kind.replace, kind.put
+
+    def late(self: object, name: str, data: bytes, mark: str) -> bool:
+        theirs = next(others, None)
+        if theirs is not None:
+            put(real, name, theirs)
+        return replace_(self, name, data, mark)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kind, "replace", late)
+    assert append_to_index(storage, place, "index.txt", [stored_sample(storage, 0)]) == 1
+    lines = content(place, "index.txt").decode().splitlines()
+    assert lines[:2] == ["theirs", "and more"]
+    assert len(lines) == 3
+
+
+def stored_sample(storage: Storage, seed: int, **changes: object) -> Sample:
+    """A sample whose picture and mask `a_handed_round` put into storage."""
+    return a_sample(seed, **changes)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_k8s_04_sednas_cut_always_leaves_a_line_to_train_on(
+    share: float, count: int, tmp_path: Path
+) -> None:
+    """It rounds down for each batch: a single line at 0.9 would wait for ever."""
+    storage = open_storage("memory://")
+    a_job(storage, tmp_path, share).hand_over(a_handed_round(storage, count))
+    lines = (tmp_path / "dataset/index.txt").read_text().splitlines()
+    sednas_train = lines[: int(share * len(lines))]
+    assert sednas_train, "Sedna's trigger counts these"
+    assert index_lines(str(tmp_path / "dataset/index.txt")) == [
+        line for line in lines if not line.startswith("#")
+    ]
+    assert not sednas_train[0].startswith("#")
+
+
+@pytest.mark.parametrize("sednas", [0.2, 0.8, 1.0])
+def test_k8s_04_a_picture_that_examines_never_trains_whatever_sednas_cut_was(
+    sednas: float, tmp_path: Path
+) -> None:
+    """The split of the knowledge base decides; Sedna's cut is only the occasion."""
+    storage = open_storage("memory://")
+    a_job(storage, tmp_path, 0.5).hand_over(a_handed_round(storage, 6))
+    kb = KnowledgeBase(storage)
+    lines = (tmp_path / "dataset/index.txt").read_text().splitlines()
+    handed = {Path(line.split()[0]).stem for line in lines[: int(sednas * len(lines))]}
+    examines = {key for key, s in kb.samples.items() if s.split is Split.EVAL}
+    trains = {sample.sample_id for sample in kb.not_learned_by(None)}
+    assert len(examines) == len(trains) == 3
+    assert not trains & examines
+    assert handed - trains or trains - handed, "Sedna's cut is another one here"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"index": "index.tar.gz"}, "unpacks and deletes"),
+        ({"index": "lines.ZIP"}, "unpacks and deletes"),
+        ({"index": "a/index.txt"}, "plain file name"),
+        ({"dataset_path": "http://host/dataset"}, "s3://bucket/prefix"),
+        ({"dataset_path": "s3://"}, "s3://bucket/prefix"),
+    ],
+)
+def test_k8s_02_what_sedna_cannot_read_is_refused(changes: dict[str, str], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        JobSection.model_validate(changes)
+
+
+def test_k8s_02_a_dataset_may_lie_in_a_bucket(tmp_path: Path) -> None:
+    """Relative folders start at the file; a bucket's URL stays as it is."""
+    path = tmp_path / "config.yaml"
+    path.write_text("job: {dataset_path: 's3://bucket/data/', index: lines.txt}")
+    assert load_config(path).job.dataset_path == "s3://bucket/data"
+    path.write_text("job: {dataset_path: data}")
+    assert load_config(path).job.dataset_path == tmp_path / "data"
+
+
+def test_k8s_04_a_full_disk_keeps_the_old_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage("memory://")
+    round_ = a_handed_round(storage, 2)
+    first = stored_sample(storage, 0)
+    append_to_index(storage, tmp_path / "dataset", "index.txt", [first])
+    before = (tmp_path / "dataset/index.txt").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lifelong.links.durable_files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        append_to_index(
+            storage, tmp_path / "dataset", "index.txt", [first, stored_sample(storage, 1)]
+        )
+    monkeypatch.undo()
+    assert (tmp_path / "dataset/index.txt").read_bytes() == before
+    a_job(storage, tmp_path).hand_over(round_)
+    assert len(index_lines(str(tmp_path / "dataset/index.txt"))) == 2
