@@ -15,6 +15,7 @@ LOW_INODES = 10_000
 NO_INODES = 1_000
 LOW_MEMORY = 2**30
 LOW_GPU_MEMORY = 2 * 2**30
+_TIMEOUT = 2.0  # seconds, of a page that is near
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -179,7 +180,7 @@ def health_of(url: str) -> object:
     """What `/healthz` says under an address; None when nothing of that kind answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url.rstrip('/')}/healthz", timeout=5) as answer:
+        with opener.open(f"{url.rstrip('/')}/healthz", timeout=_TIMEOUT) as answer:
             return json.loads(answer.read(4096))
     except (OSError, ValueError):
         return None

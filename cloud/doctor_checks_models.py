@@ -11,6 +11,10 @@ from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ModelLoadError
 from lifelong.training_config import SCRATCH
 
+# What is meant where `preannotation.masks.model` names none; the same as `sam/by_name.py` says,
+# which takes seconds to import.
+USUAL_SIZES = {"sam": "vit_h", "sam_hq": "vit_h", "sam2": "large"}
+
 
 def weights_of_drafts(section: PreannotationSection) -> Iterator[tuple[str, str]]:
     """What a drafter loads that is not shipped: (key of the configuration, name or path)."""
@@ -39,10 +43,8 @@ def _masks(masks: MasksSection) -> Iterator[tuple[str, str]]:
     key = "preannotation.masks"
     if masks.checkpoint is not None:
         yield f"{key}.checkpoint", str(masks.checkpoint)
-    elif masks.type in {"sam", "sam_hq", "sam2"}:
-        from cloud.preannotation.sam.by_name import MODELS  # brings torch
-
-        yield key, f"{masks.type}_{masks.model or MODELS[masks.type][0]}"
+    elif masks.type in USUAL_SIZES:
+        yield key, f"{masks.type}_{masks.model or USUAL_SIZES[masks.type]}"
     elif masks.type == "mobile_sam":
         yield key, "mobile_sam"
 
@@ -107,11 +109,14 @@ def _pulled_names(patient: Patient) -> Iterator[tuple[str, str]]:
 
 def look_at_student(patient: Patient) -> Iterable[Finding]:
     """Is there what a first model begins with?"""
+    init = patient.config.training.init
+    if init == SCRATCH:
+        yield well("training.init", "nothing is needed")
+        return
     from cloud.student_weights import place_of_init  # brings torch
 
-    init = patient.config.training.init
     place = place_of_init(init, patient.config.preannotation.weights_path)
-    yield well("training.init", "nothing is needed" if place is None else f"{init}: {place}")
+    yield well("training.init", f"{init}: {place}")
 
 
 def _folder(patient: Patient) -> Path:

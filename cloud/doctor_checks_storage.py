@@ -1,16 +1,14 @@
 """The doctor's look at storage and what lies in it: log, releases, keys, lease, nodes."""
 
 import secrets
-import socket
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from cloud.doctor import Finding, Patient, broken, warning, well
 from cloud.edges import Edges, EdgeState, standing_of
-from cloud.lease import LEASES, Term
+from cloud.lease import LEASES, Term, is_dead
 from cloud.releases import Releases
 from cloud.signing_keys import published_ring, read_secret, refuse_useless
-from cloud.worker_process import process_start
 from lifelong.errors import (
     ChecksumError,
     LifelongError,
@@ -189,11 +187,6 @@ def newest_term(storage: Storage) -> Term | None:
     return from_json(Term, storage.get(keys[-1]), keys[-1]) if keys else None
 
 
-def is_of_the_dead(term: Term) -> bool:
-    """Was it held by a process of this host that has ended?"""
-    return term.host == socket.gethostname() and process_start(term.process) != term.started
-
-
 def look_at_lease(patient: Patient) -> Iterable[Finding]:
     """Does somebody hold the service's lease who cannot give it back?"""
     term, now = newest_term(patient.storage), patient.now()
@@ -203,7 +196,7 @@ def look_at_lease(patient: Patient) -> Iterable[Finding]:
     where, holder = f"{LEASES}/{term.number:08d}.json", f"{term.host}, process {term.process}"
     if term.until <= now:
         yield well(where, f"was held by {holder}, and is free")
-    elif is_of_the_dead(term):
+    elif is_dead(term):
         yield warning(
             where,
             f"is held by {holder}, which has ended",

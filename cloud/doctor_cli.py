@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from cloud.doctor import Check, Level, Looked, Patient, examine
 from lifelong.errors import LifelongError, SednaError
+
+if TYPE_CHECKING:
+    from cloud.doctor_job import Cluster
 
 _MOST_AGE_S = 300.0  # of a file with a job's state that reports may still be sent for
 _COLOURS = {Level.WELL: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
@@ -165,14 +168,15 @@ def _is_ill(looked: Looked) -> bool:
 
 
 def _look_at_jobs(visit: Visit, job: str, *, repair: bool, lc_server: str, root: Path) -> None:
-    from cloud.doctor_job import jobs_in, look_at_jobs
+    from cloud.doctor_job import cluster_in, look_at_jobs
 
     text = sys.stdin.read() if job == "-" else _text_of(Path(job))
     where = "standard input" if job == "-" else job
-    jobs = jobs_in(text, where)
-    if repair and len(jobs) != 1:
-        raise typer.BadParameter(f"{where} has {len(jobs)} jobs; --repair frees one at a time")
-    check = Check(what="jobs", look=lambda patient: look_at_jobs(patient, jobs), needs=())
+    cluster = cluster_in(text, where)
+    if repair and len(cluster.jobs) != 1:
+        count = len(cluster.jobs)
+        raise typer.BadParameter(f"{where} has {count} jobs; --repair frees one at a time")
+    check = Check(what="jobs", look=lambda patient: look_at_jobs(patient, cluster), needs=())
     for looked in examine(visit.patient, {"job": check}):
         visit.tell(looked)
     if repair:
@@ -180,7 +184,7 @@ def _look_at_jobs(visit: Visit, job: str, *, repair: bool, lc_server: str, root:
         def act(say: Callable[[str], object]) -> None:
             if job != "-":
                 _refuse_stale(Path(job))
-            _free(visit.patient, jobs[0], lc_server, root, say)
+            _free(visit.patient, cluster, lc_server, root, say)
 
         visit.repaired("job", act)
 
@@ -202,14 +206,15 @@ def _refuse_stale(path: Path) -> None:
 
 
 def _free(
-    patient: Patient, job: Any, lc_server: str, root: Path, say: Callable[[str], object]
+    patient: Patient, cluster: "Cluster", lc_server: str, root: Path, say: Callable[[str], object]
 ) -> None:
     from cloud.doctor_job import diagnosed
     from cloud.doctor_repairs import append_comments
     from cloud.doctor_reports import FilesUnder, proved_reports, send
     from lifelong.knowledge_base import KnowledgeBase
 
-    found = diagnosed(patient, job)
+    (job,) = cluster.jobs
+    found = diagnosed(patient, job, cluster)
     if found.comment_lines:
         append_comments(patient, found.comment_lines, say)
         return
@@ -220,7 +225,7 @@ def _free(
         raise SednaError("where its local controller listens is not known; name it: --lc-server")
     kb = KnowledgeBase(patient.storage) if patient.config_path is not None else None
     reports = proved_reports(found, job, kb, FilesUnder(root))
-    send(reports, job, lc_server, say=say)
+    send(reports, job, lc_server, say=say, sleep=time.sleep)
     say("look again in a minute: whether the job took it, only its conditions tell")
 
 

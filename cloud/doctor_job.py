@@ -1,11 +1,12 @@
 """The doctor's look at jobs as a cluster, or `cornerloop job status --json`, prints them.
 
-What is wrong is found by `cloud/job_recovery.py`; here it is told, together with what shows only
-between two jobs. `cloud/doctor_reports.py` frees them.
+What is wrong with a job's conditions is found by `cloud/job_recovery.py`; here it is told, with
+what shows only in its pods, or between two jobs. `cloud/doctor_reports.py` frees them.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cloud.doctor import Finding, Patient, broken, warning, well
@@ -13,40 +14,68 @@ from cloud.doctor_checks_dataset import waits_for_training
 from cloud.job_recovery import Diagnosis, Report, diagnose
 from lifelong.errors import ConfigError, LifelongError
 
-Job = Mapping[str, Any]
+Object = Mapping[str, Any]
 KIND = "LifelongLearningJob"
+HOW = (
+    "`kubectl get lifelonglearningjob,pods -n NAMESPACE -o json`, or `cornerloop job status --json`"
+)
+_LABEL = "lifelonglearningjob.sedna.io"
+_MANY_RESTARTS = 3
 
 
-def jobs_in(text: str, where: str) -> list[Job]:
-    """The jobs that `kubectl get lifelonglearningjob … -o json` prints: one, or a list.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What was told of a cluster."""
+
+    jobs: tuple[Object, ...]
+    pods: tuple[Object, ...]
+
+    def pods_of(self, job: Object, stage: str) -> list[Object]:
+        """A job's pods of one stage: train, eval."""
+        wanted = {f"{_LABEL}/name": _metadata(job).get("name"), f"{_LABEL}/worker-type": stage}
+        return [
+            pod
+            for pod in self.pods
+            if wanted.items() <= (_metadata(pod).get("labels") or {}).items()
+            and _metadata(pod).get("namespace") == _metadata(job).get("namespace")
+        ]
+
+
+def cluster_in(text: str, where: str) -> Cluster:
+    """One job, or a list of jobs and pods, as `kubectl get … -o json` prints them.
 
     Raises:
-        ConfigError: something else.
+        ConfigError: something else, or no job in it.
     """
     try:
         told = json.loads(text)
     except ValueError as error:
-        raise ConfigError(
-            f"{where}: not JSON ({error}); use `kubectl get lifelonglearningjob NAME -o json`, or "
-            "`cornerloop job status --json`"
-        ) from error
+        raise ConfigError(f"{where}: not JSON ({error}); use {HOW}") from error
     items = told.get("items") if isinstance(told, dict) else None
     found = items if isinstance(items, list) else [told]
-    jobs: list[Job] = [job for job in found if isinstance(job, dict) and job.get("kind") == KIND]
-    if len(jobs) != len(found) or not jobs:
-        raise ConfigError(
-            f"{where}: expected objects of kind {KIND}, found something else, or none"
-        )
-    return jobs
+    objects = [one for one in found if isinstance(one, dict)]
+    jobs = tuple(one for one in objects if one.get("kind") == KIND)
+    pods = tuple(one for one in objects if one.get("kind") == "Pod")
+    if not jobs:
+        raise ConfigError(f"{where}: no object of kind {KIND} in it; use {HOW}")
+    return Cluster(jobs=jobs, pods=pods)
 
 
-def name_of(job: Job) -> str:
+def name_of(job: Object) -> str:
     """`namespace/name`."""
-    metadata = job.get("metadata") or {}
-    return f"{metadata.get('namespace', 'default')}/{metadata.get('name', '?')}"
+    return f"{_metadata(job).get('namespace', 'default')}/{_metadata(job).get('name', '?')}"
 
 
-def awaits_training(patient: Patient) -> bool:
+def diagnosed(patient: Patient, job: Object, cluster: Cluster) -> Diagnosis:
+    """What is wrong with one job."""
+    waits = patient.config_path is not None and _awaits_training(patient)
+    stage = _stage_of(job)
+    # Without a single pod in the list, nobody asked for pods.
+    is_gone = bool(cluster.pods) and bool(stage) and not cluster.pods_of(job, stage)
+    return diagnose(job, patient.now(), awaits_training=waits, pod_is_gone=is_gone)
+
+
+def _awaits_training(patient: Patient) -> bool:
     """Does a round of our service wait for the job? No where nothing tells."""
     try:
         return waits_for_training(patient)
@@ -54,16 +83,10 @@ def awaits_training(patient: Patient) -> bool:
         return False
 
 
-def diagnosed(patient: Patient, job: Job) -> Diagnosis:
-    """What is wrong with one job."""
-    waits = patient.config_path is not None and awaits_training(patient)
-    return diagnose(job, patient.now(), awaits_training=waits)
-
-
-def look_at_jobs(patient: Patient, jobs: Sequence[Job]) -> Iterable[Finding]:
+def look_at_jobs(patient: Patient, cluster: Cluster) -> Iterable[Finding]:
     """How each job stands, and whether two disturb each other."""
-    for job in jobs:
-        found = diagnosed(patient, job)
+    for job in cluster.jobs:
+        found = diagnosed(patient, job, cluster)
         where = f"job {name_of(job)}"
         if found.is_stuck or found.reports:
             yield broken(where, "; ".join((found.state, *found.reasons)), _advice(found))
@@ -71,7 +94,9 @@ def look_at_jobs(patient: Patient, jobs: Sequence[Job]) -> Iterable[Finding]:
             yield warning(where, "; ".join((found.state, *found.reasons)))
         else:
             yield well(where, found.state)
-    yield from _shared_folders(jobs)
+        for pod in cluster.pods_of(job, _stage_of(job)):
+            yield from _pod(pod)
+    yield from _shared_folders(cluster.jobs)
 
 
 def told(report: Report) -> str:
@@ -94,7 +119,48 @@ def _advice(found: Diagnosis) -> str:
     return ""
 
 
-def _shared_folders(jobs: Sequence[Job]) -> Iterator[Finding]:
+def _stage_of(job: Object) -> str:
+    """The stage whose pod should be at work: train, eval; "" in other states."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    last = conditions[-1] if conditions else {}
+    is_at_work = last.get("type") in {"Starting", "Running"}
+    return str(last.get("stage", "")).lower() if is_at_work else ""
+
+
+def _pod(pod: Object) -> Iterator[Finding]:
+    """Why a pod does not come to work, in the cluster's own words."""
+    status: Any = pod.get("status") or {}
+    name = f"pod {_metadata(pod).get('name', '?')}"
+    for one in (
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ):
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        reason, restarts = str(waiting.get("reason", "")), int(one.get("restartCount") or 0)
+        if reason == "CrashLoopBackOff" or restarts >= _MANY_RESTARTS:
+            yield broken(
+                name,
+                f"container {one.get('name')} crashes and was started again {restarts} times; "
+                "Sedna sees a running worker",
+                f"`kubectl logs --previous {_metadata(pod).get('name')}` says why; delete the "
+                "pod when it is mended, and free the job with --repair",
+            )
+        elif reason not in {"", "ContainerCreating", "PodInitializing"}:
+            yield broken(
+                name,
+                f"container {one.get('name')} cannot start: {reason} {waiting.get('message', '')}",
+                "correct the template's image or its Secret",
+            )
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            yield broken(
+                name,
+                f"finds no node: {condition.get('message', '')}",
+                "correct nodeName, nodeSelector, tolerations or requests in the template",
+            )
+
+
+def _shared_folders(jobs: Sequence[Object]) -> Iterator[Finding]:
     """Sedna numbers the rounds of each job from 1 in its outputDir: two overwrite each other."""
     by_folder: dict[str, list[str]] = {}
     for job in jobs:
@@ -111,10 +177,14 @@ def _shared_folders(jobs: Sequence[Job]) -> Iterator[Finding]:
             )
 
 
-def _node_of(job: Job) -> str:
+def _node_of(job: Object) -> str:
     """The node a host path means; "" where the template leaves it to the scheduler."""
     spec: Any = job
     for name in ("spec", "trainSpec", "template", "spec"):
         spec = spec.get(name) or {}
     node = spec.get("nodeName") or ""
     return f"{node}:" if node else ""
+
+
+def _metadata(one: Object) -> Mapping[str, Any]:
+    return one.get("metadata") or {}

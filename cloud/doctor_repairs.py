@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cloud.doctor import Patient
 from cloud.doctor_checks_dataset import index_path, read_index
-from cloud.doctor_checks_storage import is_of_the_dead, newest_term
-from cloud.lease import Lease
+from cloud.doctor_checks_storage import newest_term
+from cloud.lease import Lease, is_dead
 from lifelong.errors import ConfigError, RoundError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_map_history import read_history
@@ -23,7 +23,7 @@ Say = Callable[[str], object]
 def free_lease(patient: Patient, say: Say) -> None:
     """End the lease of a service of this host that was killed."""
     term = newest_term(patient.storage)
-    if term is None or term.until <= patient.now() or not is_of_the_dead(term):
+    if term is None or term.until <= patient.now() or not is_dead(term):
         return
     say(f"ending term {term.number}, which {term.host}, process {term.process}, left behind")
     with _under_lease(patient):
@@ -77,15 +77,18 @@ def end_torn_line(patient: Patient, say: Say) -> None:
     if not path.exists() or not (torn := read_index(path).torn):
         return
     rest = _rest_of(torn, path, patient)
-    what = f"completing it with {rest!r}" if rest else "ending it; of what sample it was is unsure"
+    if rest is None:
+        what, rest = "ending it; of what sample it was is unsure", ""
+    else:
+        what = f"completing it with {rest!r}"
     say(f"{path}: its last line is {torn!r}; {what}")
     with _under_lease(patient):
         append_durably(path, f"{rest}\n")
     say(f"{path}: ends with a whole line")
 
 
-def _rest_of(torn: str, path: Path, patient: Patient) -> str:
-    """What a torn line lacks, when just one sample can have been meant and its files are there."""
+def _rest_of(torn: str, path: Path, patient: Patient) -> str | None:
+    """What a torn line lacks, when just one sample can be meant and its files are there."""
     listed = set(read_index(path).samples)
     lines = [
         f"images/{sample}.jpg masks/{sample}.png"
@@ -94,7 +97,7 @@ def _rest_of(torn: str, path: Path, patient: Patient) -> str:
     ]
     meant = [line for line in lines if line.startswith(torn)]
     if len(meant) != 1 or not all((path.parent / name).is_file() for name in meant[0].split()):
-        return ""
+        return None
     return meant[0][len(torn) :]
 
 

@@ -7,14 +7,13 @@ here, nothing is sent at all.
 """
 
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from cloud.doctor_job import Job, told
+from cloud.doctor_job import Object, told
 from cloud.job_recovery import Diagnosis, Report
 from cloud.reports import miou_by_task
 from lifelong.errors import ObjectNotFoundError, SednaError
@@ -74,7 +73,7 @@ class Proved:
 
 
 def proved_reports(
-    found: Diagnosis, job: Job, kb: KnowledgeBase | None, files: HostFiles
+    found: Diagnosis, job: Object, kb: KnowledgeBase | None, files: HostFiles
 ) -> tuple[Proved, ...]:
     """The reports of a diagnosis that may be sent, in order.
 
@@ -95,7 +94,9 @@ def proved_reports(
     return kept
 
 
-def _proved(report: Report, job: Job, kb: KnowledgeBase | None, files: HostFiles) -> Proved | None:
+def _proved(
+    report: Report, job: Object, kb: KnowledgeBase | None, files: HostFiles
+) -> Proved | None:
     kind = WorkerKind(report.kind)
     model: ReportedModel | None = None
     if report.needs_file:
@@ -145,11 +146,11 @@ def _known(bundle: ModelBundle, report: Report, kb: KnowledgeBase) -> ReportedMo
 
 def send(
     reports: Sequence[Proved],
-    job: Job,
+    job: Object,
     lc_server: str,
     *,
     say: Callable[[str], object],
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None],
 ) -> None:
     """Send them one after the other, each after its wait; what is done is said before and after.
 
