@@ -19,7 +19,7 @@ from cloud.doctor_list import CHECKS
 from cloud.doctor_repairs import end_torn_line, free_lease, mend_project
 from cloud.lease import Lease, Term
 from lifelong.errors import LifelongError
-from lifelong.label_map_changes import change_by_names
+from lifelong.label_map_changes import LabelMapChange
 from lifelong.links.journal import utc_now
 from lifelong.records.keys import LABEL_MAPS
 from lifelong.records.wire import from_json, to_json
@@ -159,7 +159,9 @@ def test_ops_04_a_projects_settings_are_put_right(ward: Ward) -> None:
 
 def test_ops_04_labels_that_a_change_of_classes_brought_are_added(ward: Ward) -> None:
     after = ward.patient().label_map
-    ward.storage.put(f"{LABEL_MAPS}/000001.json", to_json(change_by_names(SMALL_MAP, after)))
+    origins = {name: (name,) if name in SMALL_MAP else () for name in after.names}
+    change = LabelMapChange(before=SMALL_MAP, after=after, origins=origins)
+    ward.storage.put(f"{LABEL_MAPS}/000001.json", to_json(change))
     ward.studio.set_label_config(1, labeling_config(SMALL_MAP))
     assert "does not fit" in str(ill(ward.look("project")))
     mend_project(ward.patient(), lambda _: None)

@@ -241,11 +241,7 @@ def test_k8s_04_what_is_wrong_is_said_in_words(
             "started again 1 times",
         ),
         (
-            {
-                "conditions": [
-                    {"type": "PodScheduled", "status": "False", "message": "no node"}
-                ]
-            },
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node"}]},
             "finds no node: no node",
         ),
     ],
