@@ -297,7 +297,7 @@ def test_k8s_01_another_nodes_name_is_one_line(tmp_path: Path) -> None:
     objects = built_from(own)
     assert only(objects, "Dataset")["spec"]["nodeName"] == "kind-worker"
     selectors = [pod["nodeSelector"] for _, pod in pods(objects)]
-    assert selectors == [{"kubernetes.io/hostname": "kind-worker"}] * 5
+    assert selectors == [{"kubernetes.io/hostname": "kind-worker"}] * 6
     assert not [one for one in objects if one["metadata"]["name"] == "node"]
 
 
@@ -354,6 +354,54 @@ def test_k8s_07_a_worker_that_is_not_root_writes_beside_what_sednas_controller_m
     # And nowhere else.
     assert run(f": > {host}/job/deploy/index.pkl", stderr=subprocess.DEVNULL, **nobody) != 0
     assert run(f"mkdir {host}/other", stderr=subprocess.DEVNULL, **nobody) != 0
+
+
+EDGE = """#!/bin/sh
+trap 'echo ended; exit 0' TERM
+echo started
+if [ -e "$BROKEN" ]; then exit 3; fi
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "code", "said"),
+    [
+        ("deployed", None, 0, ""),  # Sedna's worker is there already
+        (None, "deployed", 0, "started\nended\n"),  # makes room for it
+        ("broken", None, 3, "started\n"),  # fails, so that the Job starts it again
+        (None, "asked to end", 0, "started\nended\n"),
+    ],
+)
+def test_k8s_01_the_first_edge_runs_until_a_model_is_deployed(
+    before: str | None, during: str | None, code: int, said: str, tmp_path: Path
+) -> None:
+    """Sedna starts an inference worker at the first deployment only."""
+    (container,) = only(build("one-node"), "Job")["spec"]["template"]["spec"]["containers"]
+    *shell, script = container["command"]
+    script = script.replace("/var/lib/cornerloop", str(tmp_path)).replace("sleep 10", "sleep 0.1")
+    program = tmp_path / "bin/cornerloop-edge"
+    program.parent.mkdir()
+    program.write_text(EDGE)
+    program.chmod(0o755)
+    deployed, broken = tmp_path / "job/deploy/index.pkl", tmp_path / "broken"
+    deployed.parent.mkdir(parents=True)
+    for path in {"deployed": [deployed], "broken": [broken]}.get(str(before), []):
+        path.touch()
+    process = subprocess.Popen(
+        [*shell, script],
+        env={"PATH": f"{program.parent}:{os.environ['PATH']}", "BROKEN": str(broken)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    heard = process.stdout.readline() if during else ""
+    if during == "deployed":
+        deployed.touch()
+    elif during == "asked to end":
+        process.terminate()
+    rest, _ = process.communicate(timeout=60)
+    assert (process.returncode, heard + rest) == (code, said)
 
 
 # -- TLS, proxies, no network ----------------------------------------------------------------
