@@ -55,6 +55,7 @@ def build_node(
     storage: Storage | None = None,
     replay: bool = False,
     inline: bool = False,
+    updates_of: Callable[..., ModelUpdates] = ModelUpdates,
 ) -> EdgeNode:
     """Everything a node needs, wired together; takes the lock on its state.
 
@@ -62,6 +63,7 @@ def build_node(
         storage: in place of the one the configuration names, for tests.
         replay: process frames that were processed before.
         inline: upload and fetch between frames instead of beside them, for tests and replays.
+        updates_of: makes what watches for models, of the arguments of `ModelUpdates`.
 
     Raises:
         ConfigError: a section or class is missing, a folder cannot be written, or another process
@@ -76,7 +78,7 @@ def build_node(
     privacy = Privacy(edge.privacy, label_map)
     answers = None if edge.answers is None else Answers(edge.answers, label_map)
     outbox = Outbox(edge.outbox, journal)
-    updates = ModelUpdates(
+    updates = updates_of(
         store,
         state / "models",
         label_map.digest,

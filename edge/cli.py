@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error of ours (one line on stderr, a traceback with --v
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -44,6 +45,23 @@ def run(config: ConfigOption, verbose: VerboseOption = False) -> None:
     _log(verbose=verbose)
     stop = _stop_on_signals()
     build_node(load_config(config), stop).run()
+
+
+@app.command("sedna-infer")
+def sedna_infer(
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config", "-c", envvar="CORNERLOOP_CONFIG", help="The YAML file of this node."
+        ),
+    ],
+    verbose: VerboseOption = False,
+) -> None:
+    """Inference worker of a LifelongLearningJob: the node, with the model that Sedna deployed."""
+    from edge.sedna_inference import run_inference  # an ordinary node needs nothing of it
+
+    _log(verbose=verbose)
+    run_inference(load_config(config), os.environ, _stop_on_signals())
 
 
 @app.command()

@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from edge.bundle_fetch import BundleFetch
+from edge.bundle_fetch import BundleFetch, Fetched
 from edge.kept_models import Kept, KeptModels, Offer
 from edge.probation import ProbationMark
 from edge.refusals import Refusal, Refusals
@@ -111,8 +111,8 @@ class ModelUpdates:
         for_all = self._believed(current, CURRENT_RELEASE)
         for_some = self._believed(staged, STAGED_RELEASE)
         chosen = release_for(self._edge_id, for_all, for_some)
-        if chosen is None:
-            return None  # nothing is released yet, or nothing that can be believed
+        if chosen is None:  # nothing is released yet, or nothing that can be believed
+            return self._unreleased(running)
         pointer = current if chosen is for_all else staged
         assert pointer is not None
         name = sha256_hex(pointer)
@@ -225,7 +225,7 @@ class ModelUpdates:
             checked_key(release.version_id)
         except StorageError as error:
             raise CorruptRecordError(str(error)) from error
-        came = self._fetch.fetch(release)
+        came = self._fetched(release)
         bundle = verified_bundle(came.data, release, self._digest)
         self._journal.event(
             "model.fetched",
@@ -235,6 +235,14 @@ class ModelUpdates:
             objects=came.chunks,
         )
         return Offer(release=name, bundle=bundle, pointer=pointer)
+
+    def _fetched(self, release: Release) -> Fetched:
+        """The bundle file that a release names; a node with another source asks that first."""
+        return self._fetch.fetch(release)
+
+    def _unreleased(self, running: VersionId | None) -> Offer | None:
+        """What to run while there is no release to believe; an ordinary node waits for one."""
+        return None
 
     def _refuse_older(self, release: Release) -> None:
         now = self._running.record if self._running else None
@@ -268,7 +276,7 @@ class ModelUpdates:
             data = kept.path.read_bytes()
             if release is None:
                 bundle = read_bundle(data, where)
-                _check(bundle, kept.version_id, self._digest, where)
+                check_bundle(bundle, kept.version_id, self._digest, where)
             else:
                 bundle = verified_bundle(data, release, self._digest)
         except (OSError, RecordError, ModelError) as error:
@@ -302,11 +310,19 @@ def verified_bundle(data: bytes, release: Release, label_map_digest: str) -> Mod
     if sha256_hex(data) != release.sha256:
         raise ChecksumError(f"{where}: not the file that release {release.number} names")
     bundle = read_bundle(data, where)
-    _check(bundle, release.version_id, label_map_digest, where)
+    check_bundle(bundle, release.version_id, label_map_digest, where)
     return bundle
 
 
-def _check(bundle: ModelBundle, version_id: VersionId, label_map_digest: str, where: str) -> None:
+def check_bundle(
+    bundle: ModelBundle, version_id: VersionId, label_map_digest: str, where: str
+) -> None:
+    """Is this bundle the version that somebody promised, and may it run on this node?
+
+    Raises:
+        OtherVersionError, LabelMapError: another version, or made for other classes.
+        ModelLoadError: it points at other files.
+    """
     if bundle.version_id != version_id:
         raise OtherVersionError(
             f"{where}: holds version {bundle.version_id}, the release names {version_id}"

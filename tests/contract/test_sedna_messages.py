@@ -318,6 +318,15 @@ class Controller:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     @property
+    def result(self) -> dict[str, object]:
+        """Its one model."""
+        results = self.body["results"]
+        assert isinstance(results, list)
+        (model,) = results
+        assert isinstance(model, dict)
+        return model
+
+    @property
     def body(self) -> dict[str, object]:
         """The one report that came."""
         ((_, _, body),) = self.requests
@@ -380,7 +389,7 @@ def test_k8s_04_an_eval_report_keeps_what_the_status_shows(answers: Controller) 
     """Without current_metric and classes the Global Manager resets status.knowledgeBase."""
     told = model("s3://out/j1/eval/1/index.pkl", metrics={"mIoU": 0.375})
     reporter(EVAL_S3_1, answers, EVAL).completed(told)
-    (result,) = answers.body["results"]  # type: ignore[misc]
+    result = answers.result
     assert answers.body["kind"] == "eval"
     assert result["url"] == "s3://out/j1/eval/1/index.pkl"
     assert result["metrics"] == {"mIoU": 0.375}
@@ -410,7 +419,7 @@ def test_k8s_04_only_the_types_that_the_global_manager_takes_are_sent(answers: C
         samples=np.int64(3),
     )
     reporter(EVAL_LOCAL_1, answers, EVAL).completed(told)
-    (result,) = answers.body["results"]  # type: ignore[misc]
+    result = answers.result
     assert result["metrics"] == {"mIoU": 0.5}
     assert result["current_metric"] == {"day": {"mIoU": 0.25}}
     assert result["classes"] == ["road", "sky"]
