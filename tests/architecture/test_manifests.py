@@ -301,6 +301,48 @@ def test_k8s_01_another_nodes_name_is_one_line(tmp_path: Path) -> None:
     assert not [one for one in objects if one["metadata"]["name"] == "node"]
 
 
+@pytest.mark.parametrize("name", WITH_A_JOB)
+def test_sec_05_only_the_service_holds_the_key_that_signs(name: str, tmp_path: Path) -> None:
+    objects = build(name)
+    config = config_of(objects, tmp_path)
+    assert config.releases.signing_key is not None
+    for where, pod in pods(objects):
+        holders = [
+            container["name"]
+            for container in containers(pod)
+            for mount in container["volumeMounts"]
+            if mount["name"] == "cornerloop"
+            and config.releases.signing_key.is_relative_to(mount["mountPath"])
+        ]
+        assert holders == (["own", "cloud"] if "cloud" in where else ["own"] * len(holders)), where
+
+
+@pytest.mark.parametrize("name", WITH_A_JOB)
+def test_k8s_07_what_the_configuration_names_is_mounted_where_it_is_needed(
+    name: str, tmp_path: Path
+) -> None:
+    objects = build(name)
+    config = config_of(objects, tmp_path)
+    assert config.edge is not None
+    assert config.edge.updates.trusted_keys is not None
+    worker = [config.journal_path, config.journal_path.parent / "training", config.holdouts]
+    edge = [config.edge.state_path, config.edge.outbox.path, config.edge.updates.trusted_keys]
+    needed = {"train": worker, "eval": worker, "edge": edge}
+    storage = [] if "://" in config.storage else [Path(config.storage)]
+    own = only(objects, "Deployment")["spec"]["template"]["spec"]["initContainers"][0]
+    for where, pod in pods(objects):
+        (container,) = pod["containers"]
+        if "DaemonSet" in where or container["name"] not in needed:
+            continue
+        mounts = [mount for mount in container["volumeMounts"] if mount["name"] == "cornerloop"]
+        for path in [*needed[container["name"]], *storage]:
+            assert any(path.is_relative_to(mount["mountPath"]) for mount in mounts), where
+        for mount in mounts:
+            assert mount["mountPath"] == f"/var/lib/cornerloop/{mount['subPath']}", where
+            # Whoever is missing would be made by Kubernetes, for root.
+            assert re.search(rf"\b{mount['subPath']}\b", own["command"][-1]), where
+
+
 def test_k8s_06_the_two_pools_of_devices_are_apart_and_keep_their_pods() -> None:
     objects = build("kubeedge")
     daemon = only(objects, "DaemonSet")["spec"]["template"]["spec"]
@@ -318,7 +360,7 @@ def test_k8s_06_the_two_pools_of_devices_are_apart_and_keep_their_pods() -> None
         assert "/var/lib/cornerloop" in folders
     # What the worker writes to is handed over before it starts.
     (own,) = job["initContainers"]
-    assert "edge frames keys" in own["command"][-1]
+    assert "edge frames;" in own["command"][-1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand folders over")
