@@ -71,8 +71,9 @@ class Repairer:
         """Send what is due; else look whether something must be done."""
         state, now = self._book.state, self._book.now()
         if state.repairs_due:
-            if now >= state.repairs_due[0].due:
-                self._send_next()
+            due = state.repairs_due[0].due
+            if due is not None and now >= due:
+                self._send_next(now)
             return
         found = self.diagnosis()
         usable = [r for r in found.reports if not r.needs_file or self._files.exists(r.needs_file)]
@@ -88,22 +89,23 @@ class Repairer:
         return sum(r.told == told for r in self._book.state.repairs) < MOST_TRIES
 
     def _plan(self, reports: list[Report], found: Diagnosis, now: datetime) -> None:
-        due = now
-        for index, report in enumerate(reports):
-            due += timedelta(seconds=report.wait_s if index else 0.0)
-            self._book.state.repairs_due.append(
-                DueReport(
-                    kind=report.kind,
-                    status=report.status,
-                    results=[dict(model) for model in report.results],
-                    due=due,
-                )
+        self._book.state.repairs_due = [
+            DueReport(
+                kind=report.kind,
+                status=report.status,
+                results=[dict(model) for model in report.results],
+                wait_s=report.wait_s,
+                due=None if index else now,
             )
+            for index, report in enumerate(reports)
+        ]
         self._note(found, now)
 
-    def _send_next(self) -> None:
+    def _send_next(self, now: datetime) -> None:
         state = self._book.state
         due = state.repairs_due.pop(0)
+        for following in state.repairs_due[:1]:
+            following.due = now + timedelta(seconds=following.wait_s)
         last = state.last
         waits = last is not None and last.name == "Train/Waiting"
         if due.status != "failed" and not waits:

@@ -33,7 +33,8 @@ class DueReport:
     kind: str
     status: str
     results: list[dict[str, Any]] = field(default_factory=list)
-    due: datetime
+    wait_s: float = 0.0  # after the one before it
+    due: datetime | None = None  # None: the one before it has not been sent
 
 
 @dataclass(slots=True, kw_only=True)
