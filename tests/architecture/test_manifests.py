@@ -325,9 +325,10 @@ def test_k8s_07_what_the_configuration_names_is_mounted_where_it_is_needed(
     config = config_of(objects, tmp_path)
     assert config.edge is not None
     assert config.edge.updates.trusted_keys is not None
+    assert config.holdouts is not None
     worker = [config.journal_path, config.journal_path.parent / "training", config.holdouts]
     edge = [config.edge.state_path, config.edge.outbox.path, config.edge.updates.trusted_keys]
-    needed = {"train": worker, "eval": worker, "edge": edge}
+    needed: dict[str, list[Path]] = {"train": worker, "eval": worker, "edge": edge}
     storage = [] if "://" in config.storage else [Path(config.storage)]
     own = only(objects, "Deployment")["spec"]["template"]["spec"]["initContainers"][0]
     for where, pod in pods(objects):
