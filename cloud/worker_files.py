@@ -48,10 +48,15 @@ def check_output(output_url: str, *, s3: S3Account | None = None) -> None:
 
     Raises:
         SednaError: no, now and later.
-        StorageUnavailableError: not for now.
+        StorageError: the bucket refuses, or is not there for now.
     """
     if "://" in output_url:
-        open_storage(output_url, account=s3).size(OUTPUT_NAME)
+        storage = open_storage(output_url, account=s3)
+        try:
+            storage.put("trial", b"")
+        except ObjectNotFoundError as error:
+            raise SednaError(f"{output_url}: there is no such bucket") from error
+        storage.delete("trial")
         return
     folder = _output_folder(output_url)
     trial = folder / f".{OUTPUT_NAME}.{secrets.token_hex(4)}"
@@ -73,11 +78,11 @@ def read_model(url: str, *, s3: S3Account | None = None) -> bytes:
         try:
             return open_storage(folder, account=s3).get(name)
         except ObjectNotFoundError as error:
-            raise SednaError(f"{url}: there is no model to judge") from error
+            raise SednaError(f"{url}: there is no such object") from error
     try:
         return Path(url).read_bytes()
     except OSError as error:
-        raise SednaError(f"{url}: the model to judge cannot be read ({error.strerror})") from error
+        raise SednaError(f"{url}: cannot be read ({error.strerror})") from error
 
 
 def index_lines(url: str, *, s3: S3Account | None = None) -> list[str]:
