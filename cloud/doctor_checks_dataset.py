@@ -1,17 +1,21 @@
 """The doctor's look at what Sedna is given: the Dataset's index, and the job's manifest."""
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
+from cloud.dataset_index import open_dataset
 from cloud.doctor import Finding, Patient, broken, warning, well
 from cloud.job_manifest import LifelongLearningJob, load_manifest
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.sedna import sednas_account
+from lifelong.links.storage import open_storage
 from lifelong.records.rounds import RoundState
 
 LONGEST_OUTPUT_DIR = 40  # characters; Sedna cuts the names of derived volumes at 63
@@ -23,7 +27,7 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")  # Sedna unpacks and deletes wha
 class Index:
     """A Dataset's index as it lies there."""
 
-    path: Path
+    where: str
     lines: tuple[str, ...]  # whole ones, with samples; not `#` lines and blank ones
     torn: str  # a last line without its end; "" where there is none
     longest: int  # bytes
@@ -31,72 +35,80 @@ class Index:
     @property
     def samples(self) -> list[str]:
         """The id of each line's picture, in the index's order."""
-        return [Path(line.split()[0]).stem for line in self.lines]
+        return [PurePosixPath(line.split()[0]).stem for line in self.lines]
 
 
-def read_index(path: Path) -> Index:
-    """Read an index file."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+def index_in(text: str, where: str) -> Index:
+    """What an index file says."""
     *whole, torn = text.split("\n")
     told = [line for line in whole if line.strip() and not line.startswith("#")]
-    longest = max((len(line.encode()) for line in whole), default=0)
-    return Index(path=path, lines=tuple(told), torn=torn, longest=longest)
+    longest = max((len(line.encode(errors="replace")) for line in whole), default=0)
+    return Index(where=where, lines=tuple(told), torn=torn, longest=longest)
 
 
-def index_path(patient: Patient) -> Path:
-    """Where the configuration says that the index lies."""
+def index_of(patient: Patient) -> Index | None:
+    """The index that the configuration names, in a folder or a bucket; None: there is none."""
     job = patient.config.job
-    return Path(job.dataset_path) / job.index
+    data, mark = open_dataset(job.dataset_path).read(job.index)
+    where = f"{str(job.dataset_path).rstrip('/')}/{job.index}"
+    return index_in(data.decode("utf-8", "replace"), where) if mark else None
+
+
+def is_there(patient: Patient) -> Callable[[str], bool]:
+    """Tells which of a Dataset's files are there; a bucket is listed once."""
+    place = patient.config.job.dataset_path
+    if isinstance(place, Path):
+        return lambda name: (place / name).is_file()
+    storage = open_storage(place, account=sednas_account(os.environ))
+    listed = {key for room in ("images", "masks") for key in storage.keys(room)}
+    return lambda name: name in listed
 
 
 def look_at_index(patient: Patient) -> Iterable[Finding]:
     """Has each sample of the knowledge base one line, and each line its files?"""
-    kb, path = KnowledgeBase(patient.storage), index_path(patient)
-    if not path.exists():
+    kb, index = KnowledgeBase(patient.storage), index_of(patient)
+    if index is None:
+        where = f"{patient.config.job.dataset_path}: {patient.config.job.index}"
         if kb.samples:
             yield broken(
-                str(path),
+                where,
                 f"is not there, but the knowledge base has {len(kb.samples)} samples",
                 "restore it, or correct job.dataset_path: without its lines no job is triggered",
             )
         else:
-            yield well(str(path), "is not there yet; the first annotations make it")
+            yield well(where, "is not there yet; the first annotations make it")
         return
-    index = read_index(path)
-    found = [*_lines(index), *_samples(index, patient, kb)]
+    found = [*_lines(index, is_there(patient)), *_samples(index, patient, kb)]
     yield from found
     if not found:
-        yield well(str(path), f"{len(index.lines)} lines, each with its files, each sample once")
+        yield well(index.where, f"{len(index.lines)} lines, each with its files, each sample once")
 
 
-def _lines(index: Index) -> Iterator[Finding]:
-    where, folder = str(index.path), index.path.parent
+def _lines(index: Index, is_file: Callable[[str], bool]) -> Iterator[Finding]:
     if index.torn:
         yield broken(
-            where,
+            index.where,
             "its last line has no end: a write was cut off",
             "`cornerloop doctor --repair` ends it; the next annotations do so, too",
         )
     if index.longest > LONGEST_LINE:
         yield broken(
-            where,
+            index.where,
             f"has a line of {index.longest} bytes; Sedna stops reading there without a word",
             "shorten the paths",
         )
     twice = [sample for sample, count in Counter(index.samples).items() if count > 1]
     if twice:
         yield warning(
-            where,
+            index.where,
             f"{len(twice)} samples have more than one line ({twice[0]} …)",
             "harmless for training, which goes by the knowledge base; do not take lines out of "
             "an index in use: Sedna counts them",
         )
-    missing = [
-        name for line in index.lines for name in line.split()[:2] if not (folder / name).is_file()
-    ]
+    missing = [name for line in index.lines for name in line.split()[:2] if not is_file(name)]
     if missing:
         yield broken(
-            where,
+            index.where,
             f"{len(missing)} files of its lines are not there ({missing[0]} …)",
             "restore them beside the index; unless they were forgotten on request",
         )
@@ -112,14 +124,14 @@ def _samples(index: Index, patient: Patient, kb: KnowledgeBase) -> Iterator[Find
     ]
     if absent:
         yield warning(
-            str(index.path),
+            index.where,
             f"{len(absent)} samples of the knowledge base have no line ({absent[0]} …)",
             "they are trained on all the same; is job.dataset_path another folder than before?",
         )
     unknown = [s for s in index.samples if s not in kb.samples and s not in kb.forgotten]
     if unknown:
         yield warning(
-            str(index.path),
+            index.where,
             f"{len(unknown)} lines are of no sample we know ({unknown[0]} …)",
             "they trigger the job, but nothing is learned from them",
         )

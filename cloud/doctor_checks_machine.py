@@ -21,12 +21,12 @@ _MEMINFO = Path("/proc/meminfo")
 
 def look_at_disk(patient: Patient) -> Iterable[Finding]:
     """May we write where we must, and is there room, in bytes and in files?"""
-    config = patient.config
+    config, dataset = patient.config, patient.config.job.dataset_path
     places = {
         "storage": patient.storage_folder,
         "journal_path": config.journal_path,
         "work folder": config.journal_path.parent / "training",
-        "job.dataset_path": None if "://" in str(config.job.dataset_path) else _dataset(patient),
+        "job.dataset_path": dataset if isinstance(dataset, Path) else None,
         "annotation_folder": config.annotation_folder,
     }
     found = [
@@ -39,10 +39,6 @@ def look_at_disk(patient: Patient) -> Iterable[Finding]:
     if not found:
         folders = dict.fromkeys(str(_existing(path)) for path in places.values() if path)
         yield well(", ".join(folders), "can be written, and have room")
-
-
-def _dataset(patient: Patient) -> Path:
-    return Path(patient.config.job.dataset_path)
 
 
 def _place(name: str, path: Path, patient: Patient) -> Iterator[Finding]:

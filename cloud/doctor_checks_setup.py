@@ -100,9 +100,11 @@ def _wanted(config: Config) -> Iterator[_Wanted]:
         if studio.webhook_url:
             why = "label_studio.webhook_url is set, and hints need a secret: any long random text"
             yield _Wanted(name=studio.webhook_secret_env, why=why)
-    if urlsplit(config.storage).scheme == "s3":
+    places = (config.storage, str(config.job.dataset_path))
+    buckets = [place for place in places if urlsplit(place).scheme == "s3"]
+    if buckets:
         for name, aws in _KEY_PAIRS:
-            why = f"the keys of {config.storage}"
+            why = f"the keys of {' and '.join(buckets)}"
             yield _Wanted(name=name, why=why, also=(aws,), is_sure=False)
     if config.releases.signing_key is not None and _is_encrypted(config.releases.signing_key):
         name = config.releases.signing_password_env

@@ -4,13 +4,12 @@ Each repair says before what it does and afterwards what became of it, and chang
 there is nothing to repair. Freeing a job is another matter: `cloud/doctor_reports.py`.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from cloud.dataset_index import line_of, open_dataset, rewrite_index
 from cloud.doctor import Patient
-from cloud.doctor_checks_dataset import index_path, read_index
+from cloud.doctor_checks_dataset import Index, index_of, is_there
 from cloud.doctor_checks_storage import newest_term
 from cloud.lease import Lease, is_dead
 from lifelong.errors import ConfigError, RoundError
@@ -73,59 +72,56 @@ def mend_project(patient: Patient, say: Say) -> None:
 
 def end_torn_line(patient: Patient, say: Say) -> None:
     """End a line of the index that a crash cut off; whole again where we know the sample."""
-    path = index_path(patient)
-    if not path.exists() or not (torn := read_index(path).torn):
+    index = index_of(patient)
+    torn = index.torn if index is not None else ""
+    if index is None or not torn:
         return
-    rest = _rest_of(torn, path, patient)
+    rest = _rest_of(index, patient)
     if rest is None:
         what, rest = "ending it; of what sample it was is unsure", ""
     else:
         what = f"completing it with {rest!r}"
-    say(f"{path}: its last line is {torn!r}; {what}")
+    say(f"{index.where}: its last line is {torn!r}; {what}")
     with _under_lease(patient):
-        append_durably(path, f"{rest}\n")
-    say(f"{path}: ends with a whole line")
+        _change_index(patient, lambda text: f"{text}{rest}\n" if text.endswith(torn) else text)
+    say(f"{index.where}: ends with a whole line")
 
 
-def _rest_of(torn: str, path: Path, patient: Patient) -> str | None:
+def _rest_of(index: Index, patient: Patient) -> str | None:
     """What a torn line lacks, when just one sample can be meant and its files are there."""
-    listed = set(read_index(path).samples)
-    lines = [
-        f"images/{sample}.jpg masks/{sample}.png"
-        for sample in KnowledgeBase(patient.storage).samples
-        if sample not in listed
-    ]
-    meant = [line for line in lines if line.startswith(torn)]
-    if len(meant) != 1 or not all((path.parent / name).is_file() for name in meant[0].split()):
+    listed, is_file = set(index.samples), is_there(patient)
+    samples = KnowledgeBase(patient.storage).samples.values()
+    lines = [line_of(sample) for sample in samples if sample.sample_id not in listed]
+    meant = [line for line in lines if line.startswith(index.torn)]
+    if len(meant) != 1 or not all(map(is_file, meant[0].split())):
         return None
-    return meant[0][len(torn) :]
-
-
-def append_durably(path: Path, text: str) -> None:
-    """Append to an index in one write: Sedna reads while we do."""
-    with path.open("ab") as handle:
-        handle.write(text.encode())
-        handle.flush()
-        os.fsync(handle.fileno())
+    return meant[0][len(index.torn) :]
 
 
 def append_comments(patient: Patient, lines: int, say: Say) -> None:
     """Lines that Sedna counts and workers pass over: the trigger fires, and what waits is learned.
 
     Raises:
-        ConfigError: the index is not on this machine.
+        ConfigError: there is no such index here, or its last line is torn.
     """
-    path = index_path(patient)
-    if not path.exists():
+    index = index_of(patient)
+    if index is None:
+        place = patient.config.job.dataset_path
+        raise ConfigError(f"{place}: the Dataset's index is not here; run this on its node")
+    if index.torn:
         raise ConfigError(
-            f"{path}: the Dataset's index is not on this machine; run this on its node"
+            f"{index.where}: its last line is torn; run `cornerloop doctor --repair` first"
         )
-    if read_index(path).torn:
-        raise ConfigError(f"{path}: its last line is torn; run `cornerloop doctor --repair` first")
-    say(f"appending {lines} lines of `#` to {path}")
-    # The service, which waits for this round, may go on holding its lease: both only append.
-    append_durably(path, "# one more round, asked for by cornerloop doctor\n" * lines)
+    say(f"appending {lines} lines of `#` to {index.where}")
+    # Without the lease: the service holds it while it waits for this very round.
+    comment = "# one more round, asked for by cornerloop doctor\n"
+    _change_index(patient, lambda text: text + comment * lines)
     say("Sedna counts them within a minute")
+
+
+def _change_index(patient: Patient, change: Callable[[str], str]) -> None:
+    job = patient.config.job
+    rewrite_index(open_dataset(job.dataset_path), job.index, change)
 
 
 # By the check that finds what is to be repaired.
