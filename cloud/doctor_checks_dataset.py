@@ -10,7 +10,7 @@ import yaml
 
 from cloud.dataset_index import open_dataset
 from cloud.doctor import Finding, Patient, broken, warning, well
-from cloud.job_manifest import LifelongLearningJob, load_manifest
+from cloud.job_manifest import LifelongLearningJob, load_manifest, notices
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
@@ -170,6 +170,7 @@ def look_at_manifest(patient: Patient) -> Iterable[Finding]:
                 "name that file, and mount job.dataset_path there",
             )
         )
+    found += [warning(str(path), notice) for notice in notices(manifest)]
     found += [
         broken(f"{path}: {name}", "is not quoted: some readers make a number of it", "quote it")
         for name in unquoted_times(path)

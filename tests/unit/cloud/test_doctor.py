@@ -9,11 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
 
 from cloud import doctor_checks_machine
+from cloud.dataset_index import append_to_index
 from cloud.doctor import MASKED, Check, Level, Patient, examine, well
 from cloud.doctor_checks_label_studio import kind_of_token
 from cloud.doctor_checks_models import USUAL_SIZES
@@ -25,10 +27,12 @@ from cloud.weights_catalogue import entry_named
 from cloud.weights_store import place_of
 from lifelong.config import Config
 from lifelong.errors import LifelongError, StorageUnavailableError
-from lifelong.links.storage import Storage
+from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.storage import Storage, open_storage
 from lifelong.records.keys import CURRENT_RELEASE, KEY_RING, bundle_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.wire import from_json, to_json
+from tests.contract.test_storage import BUCKET, pointed_at, s3_server  # noqa: F401
 from tests.signing import a_ring, a_signer
 from tests.unit.cloud.doctor_room import (
     BUNDLE,
@@ -361,6 +365,8 @@ FAULTS: dict[str, tuple[Injury, str, Level, str]] = {
         a_manifest(('"24:00"', "24:00")), "manifest", Level.BROKEN, "timer.end"),
     "other index": (
         a_manifest(("index.txt", "data.txt")), "manifest", Level.BROKEN, "data.txt is not"),
+    "trigger that never fires": (
+        a_manifest(("num_of_samples", "accuracy")), "manifest", Level.WARNING, "never fires"),
     "no manifest": (
         lambda ward: setattr(ward, "manifest", ward.folder / "none.yaml"),
         "manifest", Level.BROKEN, "cannot be read"),
@@ -491,6 +497,32 @@ def test_ops_04_without_label_studio_nothing_is_asked_of_it(ward: Ward) -> None:
     del ward.environ["LS_TOKEN"]
     ward.web.answers.clear()
     assert ill(ward.look("configuration", "environment", "label-studio", "project")) == {}
+
+
+def test_ops_04_storage_and_index_in_a_bucket(
+    ward: Ward, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointed_at(request.getfixturevalue("s3_server"), monkeypatch)
+    ward.environ = {**ward.environ, **os.environ}
+    url = f"s3://{BUCKET}/doctor-{uuid4().hex}"
+    bucket = open_storage(url)
+    for room in ward.storage.rooms():
+        for key in ward.storage.keys(room):
+            bucket.put(key, ward.storage.get(key))
+    samples = list(KnowledgeBase(bucket).samples.values())
+    append_to_index(bucket, f"{url}/dataset", "index.txt", samples)
+    ward.settings["storage"], ward.settings["job"]["dataset_path"] = url, f"{url}/dataset"
+    checks = ("configuration", "environment", "disk", "storage", "kb", "releases", "index")
+    assert ill(ward.look(*checks)) == {}
+    bucket.delete(f"dataset/masks/{samples[0].sample_id}.png")
+    bucket.put("dataset/index.txt", bucket.get("dataset/index.txt")[:-3])
+    found = str(ill(ward.look(*checks)))
+    assert "its last line has no end" in found
+    assert "1 files of its lines are not there" in found
+    assert list(bucket.keys("doctor")) == []
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    ward.settings["storage"] = f"s3://{BUCKET}-of-nobody/x"
+    assert "storage" in ill(ward.look("configuration", "storage"))
 
 
 def test_ops_04_an_unencrypted_key_needs_no_password(ward: Ward) -> None:
