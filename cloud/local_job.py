@@ -84,8 +84,8 @@ class LocalJob:
         )
         self._worker: Worker | None = None
         self._lingering = Lingering(time.monotonic)
-        self._lc = self._listen()
         folder.keep_object(manifest.job.source)
+        self._lc = self._listen()
 
     # -- running -----------------------------------------------------------------------------
 
