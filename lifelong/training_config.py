@@ -22,12 +22,12 @@ class TrainingSection(Section):
     ] = "replay+distillation"
     height: Positive = 160  # network input, pixels
     width: Positive = 240
-    steps: Positive = 200  # of a round
+    steps: Positive = 300  # of a round
     batch_size: Positive = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4  # the highest; it rises, then falls to 0
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # the highest; it rises, then falls to 0
     # A first model starts from nothing: so many times the steps, and of the learning rate.
-    first_steps_factor: Positive = 6
-    first_rate_factor: Annotated[float, Field(gt=0)] = 7.0
+    first_steps_factor: Positive = 4
+    first_rate_factor: Annotated[float, Field(gt=0)] = 2.1
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     # Thin classes: how much more a pixel of a rare class counts, and a share of the loss that is
     # measured in overlap and not in pixels.
@@ -36,10 +36,11 @@ class TrainingSection(Section):
     # Looks at pictures held back, one every `checkpoint_every` steps, without a better answer
     # before a run ends; it then keeps the best weights. 0: all steps are taken.
     patience: Count = 0
-    replay_share: Share = 0.625  # of each batch: 5 of 8
+    # Of each batch at most; every old learning task gets as much as the new pictures until then.
+    replay_share: Share = 0.75
     replay_mib: Positive = 256  # budget of the replay memory, encoded images and masks
     replay_choice: Literal["reservoir", "class_balanced", "herding"] = "class_balanced"
-    distillation_weight: Annotated[float, Field(ge=0)] = 8.0
+    distillation_weight: Annotated[float, Field(ge=0)] = 1.5
     distillation_temperature: Annotated[float, Field(gt=0)] = 2.0
     ewc_weight: Annotated[float, Field(ge=0)] = 50.0
     checkpoint_every: Positive = 100  # steps

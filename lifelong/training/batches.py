@@ -8,6 +8,9 @@ import numpy as np
 from lifelong.training.datasets import Pictures, draw, joined
 from lifelong.training.lesson import Lesson
 
+# Between all tasks alike and all pictures alike: what was learned from much has more to lose.
+_BY_SIZE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -32,16 +35,21 @@ def fresh(lesson: Lesson) -> Callable[[np.random.Generator], Drawn]:
 
 
 def replayed(lesson: Lesson) -> Callable[[np.random.Generator], Drawn]:
-    """`training.replay_share` of every batch comes from the memory."""
+    """A part of every batch comes from the memory: of each old learning task as much as of the new.
+
+    So the old ones' part grows with their number, up to `training.replay_share`.
+    """
     size = lesson.section.batch_size
-    old = round(size * lesson.section.replay_share) if len(lesson.memory) else 0
+    tasks = len(set(lesson.memory.learning_tasks))
+    old = round(size * min(lesson.section.replay_share, tasks / (tasks + 1)))
     old = min(old, size - 1)  # a batch without anything new would teach nothing
     if not old or not len(lesson.new):
         return fresh(lesson)
 
     def drawn(rng: np.random.Generator) -> Drawn:
         new = lesson.new.take(draw(lesson.new, size - old, rng).tolist())
-        return Drawn(joined(new, lesson.memory.take(draw(lesson.memory, old, rng).tolist())), old)
+        again = draw(lesson.memory, old, rng, by_size=_BY_SIZE)
+        return Drawn(joined(new, lesson.memory.take(again.tolist())), old)
 
     return drawn
 

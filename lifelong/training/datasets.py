@@ -125,16 +125,24 @@ def joined(first: Pictures, second: Pictures) -> Pictures:
     )
 
 
-def draw(pictures: Pictures, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of `count` pictures: every learning task equally likely, then every picture of it.
+def draw(
+    pictures: Pictures, count: int, rng: np.random.Generator, *, by_size: float = 0.0
+) -> NDArray[np.int64]:
+    """Indices of `count` pictures: first a learning task, then any picture of it.
 
     A memory holds many pictures of the first condition and few of the last; drawn evenly over
     pictures, the last condition would hardly be replayed.
+
+    Args:
+        by_size: a task of n pictures is as likely as n to this power; 0 is all tasks alike, 1 all
+            pictures alike.
     """
     names = np.array(pictures.learning_tasks)
     kinds = sorted(set(pictures.learning_tasks))
     members = [np.flatnonzero(names == kind) for kind in kinds]
-    chosen = [members[int(kind)] for kind in rng.integers(len(kinds), size=count)]
+    likely = np.array([float(len(group)) for group in members]) ** by_size
+    kind_of = rng.choice(len(kinds), size=count, p=likely / likely.sum())
+    chosen = [members[int(kind)] for kind in kind_of]
     return np.array([group[int(rng.integers(len(group)))] for group in chosen], dtype=np.int64)
 
 
