@@ -64,3 +64,16 @@ def test_the_lease_of_a_killed_process_of_this_host_is_free_at_once(
     assert lease_of("one", storage, clock, monkeypatch).hold()
     monkeypatch.setattr(lease_module, "process_start", lambda _number: "")
     assert lease_of("one", storage, clock, monkeypatch).hold()
+
+
+def test_k8s_04_pods_on_one_hosts_network_do_not_take_each_other_for_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sedna puts all pods there: one host name, and a process number 1 in each of them."""
+    storage, clock = open_storage("memory://"), Clock()
+    monkeypatch.setattr(lease_module, "_here", lambda: "node pid:[1]")
+    assert Lease(storage, 30.0, clock).hold()
+    monkeypatch.setattr(lease_module, "_here", lambda: "node pid:[2]")
+    monkeypatch.setattr(lease_module, "process_start", lambda _number: "another one")
+    assert not Lease(storage, 30.0, clock).hold()
+    assert Lease(storage, 30.0, clock, room="training_lease").hold(), "another matter"

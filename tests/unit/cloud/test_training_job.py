@@ -287,7 +287,7 @@ def stored_sample(storage: Storage, seed: int, **changes: object) -> Sample:
 def test_k8s_04_sednas_cut_always_leaves_a_line_to_train_on(
     share: float, count: int, tmp_path: Path
 ) -> None:
-    """It rounds down for each batch: a single line at 0.9 would wait for ever."""
+    """LLL-01: it rounds down for each batch; a single line at 0.9 would wait for ever."""
     storage = open_storage("memory://")
     a_job(storage, tmp_path, share).hand_over(a_handed_round(storage, count))
     lines = (tmp_path / "dataset/index.txt").read_text().splitlines()
