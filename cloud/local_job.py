@@ -65,6 +65,10 @@ class LocalJob:
         config_path: what workers get as CORNERLOOP_CONFIG, instead of the template's value.
         kubelet: who runs workers; None: processes of this machine.
         write: writes a file whole.
+
+        Raises:
+            SednaError: a container without a command, or an URL where a host path is needed.
+            CorruptRecordError: the state of an earlier life cannot be read.
         """
         self._options = options or JobOptions()
         folder = JobFolder(state_dir, write)
@@ -84,6 +88,7 @@ class LocalJob:
         )
         self._worker: Worker | None = None
         self._lingering = Lingering(time.monotonic)
+        self._refuse_what_cannot_run()
         folder.keep_object(manifest.job.source)
         self._lc = self._listen()
 
@@ -99,6 +104,13 @@ class LocalJob:
                 after_tick()
         finally:
             self.stop()
+
+    def _refuse_what_cannot_run(self) -> None:
+        """Now, and not in the middle of the first round."""
+        for path in (self.manifest.job.spec.output_dir, self.manifest.dataset.spec.url):
+            self.files.host(path)
+        for stage in ("Train", "Eval", *(("Deploy",) if self._options.runs_edge else ())):
+            self._pods.container(stage)
 
     def start(self) -> None:
         """Begin to answer workers."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cloud.job_manifest import load_manifest, notices
-from cloud.job_pods import Pods
 from cloud.job_trigger import condition_holds, timer_holds
 from cloud.job_volumes import collisions, volume_name
-from lifelong.errors import ConfigError
+from cloud.local_job import LocalJob
+from lifelong.errors import ConfigError, SednaError
 
 # The fields and the habits of Sedna's segmentation example, filled in: unquoted hours, no command,
 # a check period, resources as bare numbers, mounts, hostNetwork, an environment of its own.
@@ -105,10 +105,12 @@ def test_k8s_03_its_images_cannot_run_here_which_is_said_and_mapped(tmp_path: Pa
     container = ours.train.template.spec.containers[0]
     assert (container.command, container.args) == (("cornerloop", "sedna-train"), ())
     assert [(e.name, e.value) for e in container.env] == [("num_class", "24")]
-    pods = Pods.__new__(Pods)
-    pods._manifest = load_manifest(path)
-    with pytest.raises(Exception, match=r"trainSpec.*command: is missing.*--our-workers"):
-        pods.container("Train")
+    root, state = tmp_path / "host", tmp_path / "state"
+    with pytest.raises(SednaError, match=r"trainSpec.*command: is missing.*--our-workers"):
+        LocalJob(load_manifest(path), root=root, state_dir=state)
+    in_a_bucket = written(tmp_path, **{"/output/street-job": "s3://bucket/job"})
+    with pytest.raises(SednaError, match="s3://bucket/job: the local job works on host paths"):
+        LocalJob(load_manifest(in_a_bucket, our_workers=True), root=root, state_dir=state)
 
 
 @pytest.mark.parametrize(
