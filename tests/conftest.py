@@ -2,9 +2,15 @@
 
 import os
 
+from hypothesis import settings
+
 from tests.integration_fixtures import label_studio_server
 
 __all__ = ["label_studio_server"]
+
+# No test is about speed: on a busy machine an example may take any time.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: with as many threads as cores each, torch waits more than it works.
