@@ -16,11 +16,11 @@ import typer
 from cloud.classes_cli import classes_app
 from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
-from cloud.doctor_cli import doctor
+from cloud.doctor.doctor_cli import doctor
 from cloud.edges_cli import edges, rollout_app
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
-from cloud.job_cli import job_app
+from cloud.job.job_cli import job_app
 from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
 from cloud.leaks_cli import leaks

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from cloud.job_faults import FaultPlan
-from cloud.job_manifest import load_manifest
-from cloud.job_recovery import Diagnosis
-from cloud.job_repair import Repairer, patience_for
+from cloud.job.faults import FaultPlan
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.recovery import Diagnosis
+from cloud.job.repair import Repairer, patience_for
 from cloud.learner import Candidate
-from cloud.local_job import JobOptions, LocalJob
 from cloud.loop import Ports, advance
 from cloud.precision import Reduction
 from cloud.releases import Releases

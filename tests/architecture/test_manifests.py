@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from cloud.cli import app as cloud_app
-from cloud.job_manifest import load_manifest
+from cloud.job.manifest import load_manifest
 from edge.cli import app as edge_app
 from lifelong.config import Config, load_config
 from tests.manifest_builds import (

@@ -18,10 +18,10 @@ import yaml
 
 from cloud.assembly import Cloud, open_cloud
 from cloud.first_model import Picture, begin_with_pictures
-from cloud.job_faults import FAULTS, FaultPlan
-from cloud.job_manifest import load_manifest
-from cloud.job_repair import Repairer, patience_for
-from cloud.local_job import JobOptions, LocalJob
+from cloud.job.faults import FAULTS, FaultPlan
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.repair import Repairer, patience_for
 from cloud.loop import Ports, advance
 from cloud.training_job import TrainingJob
 from lifelong.config import RoundsSection, load_config

@@ -15,7 +15,7 @@ from cloud.demo.assembly import make_demo
 from cloud.demo.demo import Demo
 from cloud.demo.plan import DemoPlan
 from cloud.demo.told import Told
-from cloud.job_states import read_state
+from cloud.job.states import read_state
 from cloud.rounds import Rounds
 from lifelong.links.storage import open_storage
 from lifelong.records.rounds import RoundState

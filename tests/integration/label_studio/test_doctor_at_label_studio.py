@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from annotation.label_studio_server import LabelStudioServer
-from cloud.doctor import Finding, Level, Patient, examine
-from cloud.doctor_list import CHECKS
-from cloud.doctor_repairs import mend_project
+from cloud.doctor.checks import Finding, Level, Patient, examine
+from cloud.doctor.list_of_checks import CHECKS
+from cloud.doctor.repairs import mend_project
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES
 from tests.integration_fixtures import EXECUTABLE, TEMPLATE

@@ -20,8 +20,8 @@ from nacl import pwhash
 from annotation.labeling_config import labeling_config
 from annotation.project_settings import SETTINGS, ensure_backend
 from annotation.webhooks import ensure_webhook
-from cloud.doctor import Finding, Level, Looked, Patient, examine
-from cloud.doctor_list import CHECKS
+from cloud.doctor.checks import Finding, Level, Looked, Patient, examine
+from cloud.doctor.list_of_checks import CHECKS
 from cloud.key_rings import first_ring, publish_ring
 from cloud.releases import Releases
 from cloud.signing_keys import write_secret

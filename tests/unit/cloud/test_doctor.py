@@ -14,13 +14,12 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from cloud import doctor_checks_machine
 from cloud.dataset_index import append_to_index
-from cloud.doctor import MASKED, Check, Level, Patient, examine, well
-from cloud.doctor_checks_label_studio import kind_of_token
-from cloud.doctor_checks_models import USUAL_SIZES
-from cloud.doctor_checks_setup import MADE_WHEN_NEEDED, MUST_BE_THERE
-from cloud.doctor_list import CHECKS
+from cloud.doctor.checks import MASKED, Check, Level, Patient, examine, machine_checks, well
+from cloud.doctor.label_studio_checks import kind_of_token
+from cloud.doctor.list_of_checks import CHECKS
+from cloud.doctor.models_checks import USUAL_SIZES
+from cloud.doctor.setup_checks import MADE_WHEN_NEEDED, MUST_BE_THERE
 from cloud.lease import Lease, Term
 from cloud.signing_keys import write_secret
 from cloud.weights_catalogue import entry_named
@@ -51,7 +50,7 @@ from tests.unit.cloud.doctor_room import (
 def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable: 8000000 kB\n")
-    monkeypatch.setattr(doctor_checks_machine, "_MEMINFO", meminfo)
+    monkeypatch.setattr(machine_checks, "_MEMINFO", meminfo)
     monkeypatch.delenv("CORNERLOOP_WEIGHTS", raising=False)
     with serving(Web()) as web, ExitStack() as held_open:
         yield Ward(tmp_path, web, held_open)

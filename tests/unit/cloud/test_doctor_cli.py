@@ -13,10 +13,11 @@ from typer.testing import CliRunner, Result
 
 from annotation.labeling_config import labeling_config
 from annotation.project_settings import SETTINGS
-from cloud import assembly, doctor_checks_machine
+from cloud import assembly
 from cloud.cli import app
-from cloud.doctor_list import CHECKS
-from cloud.doctor_repairs import end_torn_line, free_lease, mend_project
+from cloud.doctor import machine_checks
+from cloud.doctor.list_of_checks import CHECKS
+from cloud.doctor.repairs import end_torn_line, free_lease, mend_project
 from cloud.lease import Lease, Term
 from lifelong.errors import LifelongError
 from lifelong.label_map_changes import LabelMapChange
@@ -31,7 +32,7 @@ from tests.unit.cloud.doctor_room import HOOK_SECRET, PASSWORD, TOKEN, Ward, Web
 def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemAvailable: 8000000 kB\n")
-    monkeypatch.setattr(doctor_checks_machine, "_MEMINFO", meminfo)
+    monkeypatch.setattr(machine_checks, "_MEMINFO", meminfo)
     with serving(Web()) as web, ExitStack() as held_open:
         made = Ward(tmp_path, web, held_open)
         monkeypatch.setattr(assembly, "open_label_studio", lambda _: made.studio)

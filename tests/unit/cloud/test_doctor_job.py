@@ -18,14 +18,14 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cloud.cli import app
-from cloud.doctor import Level, Patient
-from cloud.doctor_job import Cluster, cluster_in, diagnosed, look_at_jobs
-from cloud.doctor_reports import FilesUnder, proved_reports, send
-from cloud.job_faults import FaultPlan
-from cloud.job_manifest import load_manifest
-from cloud.job_status import job_object
-from cloud.lc_endpoint import LcEndpoint
-from cloud.local_job import JobOptions, LocalJob
+from cloud.doctor.checks import Level, Patient
+from cloud.doctor.job import Cluster, cluster_in, diagnosed, look_at_jobs
+from cloud.doctor.reports import FilesUnder, proved_reports, send
+from cloud.job.faults import FaultPlan
+from cloud.job.lc_endpoint import LcEndpoint
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.status import job_object
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError, ReportRefusedError, SednaError
 from lifelong.knowledge_base import KnowledgeBase

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cloud.job_cli import job_app
-from cloud.job_conditions import JobCondition
-from cloud.job_faults import FAULTS, FaultPlan
-from cloud.job_states import JobFolder, JobState
+from cloud.job.conditions import JobCondition
+from cloud.job.faults import FAULTS, FaultPlan
+from cloud.job.job_cli import job_app
+from cloud.job.states import JobFolder, JobState
 from lifelong.errors import ConfigError
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

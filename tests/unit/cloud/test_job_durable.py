@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud.job_conditions import named
-from cloud.job_manifest import load_manifest
-from cloud.job_states import read_state
-from cloud.lc_endpoint import LcEndpoint, ReportBox
-from cloud.local_job import JobOptions, LocalJob
+from cloud.job.conditions import named
+from cloud.job.lc_endpoint import LcEndpoint, ReportBox
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.states import read_state
 from lifelong.links.durable_files import write_whole
 from tests.job_scripts import Script, ScriptedKubelet, post
 from tests.unit.cloud.test_job_golden import MANIFEST, OBSERVED, SENT

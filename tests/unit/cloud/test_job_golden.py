@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cloud.job_faults import FaultPlan
-from cloud.job_manifest import load_manifest
-from cloud.job_status import job_object
-from cloud.local_job import JobOptions, LocalJob
+from cloud.job.faults import FaultPlan
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.status import job_object
 from tests.job_scripts import Script, ScriptedKubelet
 
 NOON = datetime(2026, 11, 20, 20, 41, 5, tzinfo=UTC)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cloud.job_manifest import load_manifest, notices
-from cloud.job_trigger import condition_holds, timer_holds
-from cloud.job_volumes import collisions, volume_name
-from cloud.local_job import LocalJob
+from cloud.job.local_job import LocalJob
+from cloud.job.manifest import load_manifest, notices
+from cloud.job.trigger import condition_holds, timer_holds
+from cloud.job.volumes import collisions, volume_name
 from lifelong.errors import ConfigError, SednaError
 
 # The fields and the habits of Sedna's segmentation example, filled in: unquoted hours, no command,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloud.job_recovery import diagnose
+from cloud.job.recovery import diagnose
 
 NOW = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
 TRAINED = {"format": "pkl", "url": "/output/train/2/index.pkl", "classes": ["road"]}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloud.job_manifest import load_manifest
-from cloud.job_states import read_state
-from cloud.local_job import JobOptions, LocalJob
+from cloud.job.local_job import JobOptions, LocalJob
+from cloud.job.manifest import load_manifest
+from cloud.job.states import read_state
 from lifelong.errors import ConfigError
 
 # A worker in a few lines: writes its environment down, then does what its folder tells it to.

@@ -2,12 +2,12 @@
 
 import logging
 
-from cloud.job_book import JobBook
-from cloud.job_conditions import BY_LC, newest_models
-from cloud.job_dataset import Cut, forget_oldest_batch, list_bytes, read_index, take_new_lines
-from cloud.job_files import JobFiles
-from cloud.job_manifest import Manifest
-from cloud.job_trigger import condition_holds, timer_holds
+from cloud.job.book import JobBook
+from cloud.job.conditions import BY_LC, newest_models
+from cloud.job.dataset import Cut, forget_oldest_batch, list_bytes, read_index, take_new_lines
+from cloud.job.files import JobFiles
+from cloud.job.manifest import Manifest
+from cloud.job.trigger import condition_holds, timer_holds
 from lifelong.errors import SednaError
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cloud.job_book import JobBook
-from cloud.job_files import JobFiles
-from cloud.job_manifest import Manifest
-from cloud.job_recovery import Diagnosis, Patience, Report, diagnose
-from cloud.job_states import DueReport, Repair
-from cloud.job_status import job_object
+from cloud.job.book import JobBook
+from cloud.job.files import JobFiles
+from cloud.job.manifest import Manifest
+from cloud.job.recovery import Diagnosis, Patience, Report, diagnose
+from cloud.job.states import DueReport, Repair
+from cloud.job.status import job_object
 
 logger = logging.getLogger(__name__)
 MOST_TRIES = 3  # of one repair in one round

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from cloud.dataset_index import open_dataset
-from cloud.doctor import Finding, Patient, broken, warning, well
-from cloud.job_manifest import LifelongLearningJob, load_manifest, notices
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
+from cloud.job.manifest import LifelongLearningJob, load_manifest, notices
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cloud.job_conditions import JobCondition, named, newest_models, to_sedna
-from cloud.job_recovery import Diagnosis
-from cloud.job_states import JobState
+from cloud.job.conditions import JobCondition, named, newest_models, to_sedna
+from cloud.job.recovery import Diagnosis
+from cloud.job.states import JobState
 
 _ZERO_KNOWLEDGE = {
     "AIModels": {"numberOfAIModels": 0, "listOfAIModels": []},

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cloud.doctor import Finding, Patient, broken, warning, well
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.weights_catalogue import CatalogueEntry, entry_named
 from cloud.weights_check import check
 from cloud.weights_store import is_present, place_of, weights_folder

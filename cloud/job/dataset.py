@@ -9,7 +9,7 @@ long line does not end the file.
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.job_states import JobState
+from cloud.job.states import JobState
 
 LONGEST_LINE = 65536  # bytes; Go's scanner gives up there, silently
 EVAL_BATCHES = 5  # retained by Sedna for repeating

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cloud.doctor import Check, Level, Looked, Patient, examine
+from cloud.doctor.checks import Check, Level, Looked, Patient, examine
 from lifelong.errors import LifelongError, SednaError
 
 if TYPE_CHECKING:
-    from cloud.doctor_job import Cluster
+    from cloud.doctor.job import Cluster
 
 _MOST_AGE_S = 300.0  # of a file with a job's state that reports may still be sent for
 _COLOURS = {Level.WELL: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
@@ -137,7 +137,7 @@ class Visit:
 
 
 def _chosen(only: Iterable[str] | None) -> dict[str, Check]:
-    from cloud.doctor_list import CHECKS
+    from cloud.doctor.list_of_checks import CHECKS
 
     if not only:
         return CHECKS
@@ -150,7 +150,7 @@ def _chosen(only: Iterable[str] | None) -> dict[str, Check]:
 
 
 def _look(visit: Visit, checks: dict[str, Check], *, repair: bool) -> None:
-    from cloud.doctor_repairs import REPAIRS
+    from cloud.doctor.repairs import REPAIRS
 
     for looked in examine(visit.patient, checks):
         visit.tell(looked)
@@ -168,7 +168,7 @@ def _is_ill(looked: Looked) -> bool:
 
 
 def _look_at_jobs(visit: Visit, job: str, *, repair: bool, lc_server: str, root: Path) -> None:
-    from cloud.doctor_job import cluster_in, look_at_jobs
+    from cloud.doctor.job import cluster_in, look_at_jobs
 
     text = sys.stdin.read() if job == "-" else _text_of(Path(job))
     where = "standard input" if job == "-" else job
@@ -208,9 +208,9 @@ def _refuse_stale(path: Path) -> None:
 def _free(
     patient: Patient, cluster: "Cluster", lc_server: str, root: Path, say: Callable[[str], object]
 ) -> None:
-    from cloud.doctor_job import diagnosed
-    from cloud.doctor_repairs import append_comments
-    from cloud.doctor_reports import FilesUnder, proved_reports, send
+    from cloud.doctor.job import diagnosed
+    from cloud.doctor.repairs import append_comments
+    from cloud.doctor.reports import FilesUnder, proved_reports, send
     from lifelong.knowledge_base import KnowledgeBase
 
     (job,) = cluster.jobs

@@ -1,7 +1,7 @@
 """The doctor's look at jobs as a cluster, or `cornerloop job status --json`, prints them.
 
-What is wrong with a job's conditions is found by `cloud/job_recovery.py`; here it is told, with
-what shows only in its pods, or between two jobs. `cloud/doctor_reports.py` frees them.
+What is wrong with a job's conditions is found by `cloud/job/recovery.py`; here it is told, with
+what shows only in its pods, or between two jobs. `cloud/doctor/reports.py` frees them.
 """
 
 import json
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.doctor import Finding, Patient, broken, warning, well
-from cloud.doctor_checks_dataset import waits_for_training
-from cloud.job_recovery import Diagnosis, Report, diagnose
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
+from cloud.doctor.dataset_checks import waits_for_training
+from cloud.job.recovery import Diagnosis, Report, diagnose
 from lifelong.errors import ConfigError, LifelongError
 
 Object = Mapping[str, Any]

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from cloud.doctor import Finding, Patient, broken, warning, well
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.edges import Edges, EdgeState, standing_of
 from cloud.lease import LEASES, Term, is_dead
 from cloud.releases import Releases

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from cloud.job_conditions import (
+from cloud.job.conditions import (
     JobCondition,
     from_sedna,
     last_round,
@@ -21,7 +21,7 @@ from cloud.job_conditions import (
     named,
     newest_models,
 )
-from cloud.job_trigger import lines_to_fire, timer_holds
+from cloud.job.trigger import lines_to_fire, timer_holds
 
 OUTPUT = "index.pkl"
 MOST_FAILURES = 3  # in a row; after them a job is not pushed on

@@ -42,10 +42,10 @@ def job_run(
     ] = False,
 ) -> None:
     """Run a LifelongLearningJob here: Sedna's trigger, states and workers without a cluster."""
-    from cloud.job_faults import FaultPlan
-    from cloud.job_manifest import load_manifest, notices
-    from cloud.job_repair import Repairer, patience_for
-    from cloud.local_job import JobOptions, LocalJob
+    from cloud.job.faults import FaultPlan
+    from cloud.job.local_job import JobOptions, LocalJob
+    from cloud.job.manifest import load_manifest, notices
+    from cloud.job.repair import Repairer, patience_for
 
     found = load_manifest(manifest, our_workers=our_workers)
     for notice in notices(found):
@@ -81,9 +81,9 @@ def job_status(
     ] = False,
 ) -> None:
     """Where the job is, what it waits for, and why it is stuck if it is."""
-    from cloud.job_recovery import diagnose
-    from cloud.job_states import read_object, read_state
-    from cloud.job_status import job_object, status_text
+    from cloud.job.recovery import diagnose
+    from cloud.job.states import read_object, read_state
+    from cloud.job.status import job_object, status_text
     from lifelong.links.journal import utc_now
 
     found = read_state(state)
@@ -101,7 +101,7 @@ def job_status(
 @job_app.command("faults")
 def job_faults() -> None:
     """The faults of the real Sedna that `job run --faults` can commit."""
-    from cloud.job_faults import FAULTS
+    from cloud.job.faults import FAULTS
 
     for name, fault in FAULTS.items():
         often = "every round" if fault.every == 1 else "every second round"

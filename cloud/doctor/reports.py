@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from cloud.doctor_job import Object, told
-from cloud.job_recovery import Diagnosis, Report
+from cloud.doctor.job import Object, told
+from cloud.job.recovery import Diagnosis, Report
 from cloud.reports import miou_by_task
 from lifelong.errors import ObjectNotFoundError, SednaError
 from lifelong.knowledge_base import KnowledgeBase

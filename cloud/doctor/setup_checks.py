@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cloud.doctor import Finding, Patient, broken, warning, well
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.weights_store import WEIGHTS_VARIABLE
 from lifelong.config import Config
 from lifelong.errors import LifelongError

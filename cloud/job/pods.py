@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from cloud.job_conditions import named, newest_models
-from cloud.job_files import DEPLOYED, JobFiles
-from cloud.job_manifest import Container, Manifest
-from cloud.job_states import JobState
+from cloud.job.conditions import named, newest_models
+from cloud.job.files import DEPLOYED, JobFiles
+from cloud.job.manifest import Container, Manifest
+from cloud.job.states import JobState
 from cloud.worker_process import WorkerProcess
 from lifelong.errors import SednaError
 

@@ -1,12 +1,12 @@
 """Everything that `cornerloop doctor` looks at, in this order."""
 
-from cloud.doctor import Check
-from cloud.doctor_checks_dataset import look_at_index, look_at_manifest
-from cloud.doctor_checks_label_studio import look_at_label_studio, look_at_project
-from cloud.doctor_checks_machine import look_at_device, look_at_disk, look_at_port
-from cloud.doctor_checks_models import look_at_hashes, look_at_student, look_at_weights
-from cloud.doctor_checks_setup import look_at_configuration, look_at_environment
-from cloud.doctor_checks_storage import (
+from cloud.doctor.checks import Check
+from cloud.doctor.dataset_checks import look_at_index, look_at_manifest
+from cloud.doctor.label_studio_checks import look_at_label_studio, look_at_project
+from cloud.doctor.machine_checks import look_at_device, look_at_disk, look_at_port
+from cloud.doctor.models_checks import look_at_hashes, look_at_student, look_at_weights
+from cloud.doctor.setup_checks import look_at_configuration, look_at_environment
+from cloud.doctor.storage_checks import (
     look_at_edges,
     look_at_keys,
     look_at_knowledge_base,

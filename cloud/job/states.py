@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cloud.job_conditions import JobCondition
+from cloud.job.conditions import JobCondition
 from lifelong.links.durable_files import write_whole
 from lifelong.records.wire import dumps, from_plain, json_object, to_plain
 

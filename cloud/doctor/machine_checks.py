@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cloud.doctor import Finding, Patient, broken, warning, well
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
 
 LOW_BYTES = 2**30  # a round writes a candidate, its checkpoint and drafts: some hundred MiB
 NO_BYTES = 100 * 2**20

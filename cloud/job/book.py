@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from cloud.job_conditions import JobCondition
-from cloud.job_faults import FaultPlan
-from cloud.job_states import JobFolder, JobState
+from cloud.job.conditions import JobCondition
+from cloud.job.faults import FaultPlan
+from cloud.job.states import JobFolder, JobState
 
 logger = logging.getLogger(__name__)
 WORKING = {"Ready", "Starting", "Running"}

@@ -18,16 +18,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cloud.job_book import WORKING, JobBook
-from cloud.job_conditions import BY_LC, surviving
-from cloud.job_controller import LocalController
-from cloud.job_faults import REPORT_FAULTS, FaultPlan, ReportFault
-from cloud.job_files import JobFiles
-from cloud.job_manifest import Manifest
-from cloud.job_pods import Kubelet, Lingering, Pods, Processes, Worker
-from cloud.job_states import HeldReport, JobFolder, Write, read_state
-from cloud.job_status import knowledge_of
-from cloud.lc_endpoint import LcEndpoint, ReportBox
+from cloud.job.book import WORKING, JobBook
+from cloud.job.conditions import BY_LC, surviving
+from cloud.job.controller import LocalController
+from cloud.job.faults import REPORT_FAULTS, FaultPlan, ReportFault
+from cloud.job.files import JobFiles
+from cloud.job.lc_endpoint import LcEndpoint, ReportBox
+from cloud.job.manifest import Manifest
+from cloud.job.pods import Kubelet, Lingering, Pods, Processes, Worker
+from cloud.job.states import HeldReport, JobFolder, Write, read_state
+from cloud.job.status import knowledge_of
 from lifelong.errors import SednaError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cloud.job_trigger import COMPARISONS, METRIC
-from cloud.job_volumes import collisions
-from cloud.manifest_files import read_objects
+from cloud.job.manifest_files import read_objects
+from cloud.job.trigger import COMPARISONS, METRIC
+from cloud.job.volumes import collisions
 from lifelong.errors import ConfigError
 
 

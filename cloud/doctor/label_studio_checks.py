@@ -1,6 +1,6 @@
 """The doctor's look at Label Studio: reachable, its version, our token, our project as we need it.
 
-Nothing is changed here; `cloud/doctor_repairs.py` puts a project's settings right.
+Nothing is changed here; `cloud/doctor/repairs.py` puts a project's settings right.
 """
 
 import base64
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cloud.doctor import Finding, Patient, broken, warning, well
-from cloud.doctor_checks_machine import health_of
+from cloud.doctor.checks import Finding, Patient, broken, warning, well
+from cloud.doctor.machine_checks import health_of
 from lifelong.errors import ConfigError, LifelongError, ProjectMismatchError
 from lifelong.label_map_history import read_history
 

@@ -1,16 +1,16 @@
 """What the doctor puts right by itself: a dead service's lease, a project's settings, a torn line.
 
 Each repair says before what it does and afterwards what became of it, and changes nothing where
-there is nothing to repair. Freeing a job is another matter: `cloud/doctor_reports.py`.
+there is nothing to repair. Freeing a job is another matter: `cloud/doctor/reports.py`.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cloud.dataset_index import line_of, open_dataset, rewrite_index
-from cloud.doctor import Patient
-from cloud.doctor_checks_dataset import Index, index_of, is_there
-from cloud.doctor_checks_storage import newest_term
+from cloud.doctor.checks import Patient
+from cloud.doctor.dataset_checks import Index, index_of, is_there
+from cloud.doctor.storage_checks import newest_term
 from cloud.lease import Lease, is_dead
 from lifelong.errors import ConfigError, RoundError
 from lifelong.knowledge_base import KnowledgeBase
