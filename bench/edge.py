@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -38,6 +37,7 @@ from cloud.packing import packed
 from cloud.precision import reduced
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import BundleManifest, ModelBundle
+from lifelong.onnx_runtime import onnxruntime
 from lifelong.preprocessing import Preprocessing, enlarged, network_input
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES

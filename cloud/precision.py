@@ -19,6 +19,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+
+# ONNX Runtime is imported first where it is told to keep to itself.
+# isort: off
+import lifelong.onnx_runtime  # noqa: F401
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -26,6 +30,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.transformers.float16 import convert_float_to_float16
+# isort: on
 
 from lifelong.errors import ConfigError, ModelError, ModelLoadError, RecordError
 from lifelong.evaluation import Examined

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
@@ -11,6 +10,7 @@ from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import ModelBundle
 from lifelong.novelty import Acquaintance
 from lifelong.onnx_layout import refuse_foreign_files
+from lifelong.onnx_runtime import onnxruntime
 from lifelong.preprocessing import network_input
 from lifelong.records.pixels import Prediction
 from lifelong.uncertainty import margin, probabilities_and_entropy

@@ -1,6 +1,6 @@
 """What the doctor is: patients, checks, findings, and how one check after the other is run.
 
-What is looked at lies in the `*_checks` modules beside; `cloud/doctor/list_of_checks.py` names it all.
+What is looked at lies in the `*_checks` modules beside; `list_of_checks.py` names it all.
 """
 
 import logging

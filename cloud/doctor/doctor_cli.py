@@ -208,7 +208,7 @@ def _refuse_stale(path: Path) -> None:
 def _free(
     patient: Patient, cluster: "Cluster", lc_server: str, root: Path, say: Callable[[str], object]
 ) -> None:
-    from cloud.doctor.job import diagnosed
+    from cloud.doctor.job import diagnosed, state_in_cluster
     from cloud.doctor.repairs import append_comments
     from cloud.doctor.reports import FilesUnder, proved_reports, send
     from lifelong.knowledge_base import KnowledgeBase
@@ -225,7 +225,8 @@ def _free(
         raise SednaError("where its local controller listens is not known; name it: --lc-server")
     kb = KnowledgeBase(patient.storage) if patient.config_path is not None else None
     reports = proved_reports(found, job, kb, FilesUnder(root))
-    send(reports, job, lc_server, say=say, sleep=time.sleep)
+    look = partial(state_in_cluster, job)
+    send(reports, job, lc_server, say=say, sleep=time.sleep, look=look)
     say("look again in a minute: whether the job took it, only its conditions tell")
 
 

@@ -5,12 +5,14 @@ what shows only in its pods, or between two jobs. `cloud/doctor/reports.py` free
 """
 
 import json
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.doctor.dataset_checks import waits_for_training
+from cloud.job.conditions import from_sedna
 from cloud.job.recovery import Diagnosis, Report, diagnose
 from lifelong.errors import ConfigError, LifelongError
 
@@ -188,3 +190,21 @@ def _node_of(job: Object) -> str:
 
 def _metadata(one: Object) -> Mapping[str, Any]:
     return one.get("metadata") or {}
+
+
+def state_in_cluster(job: Object, kubectl: str = "kubectl") -> str | None:
+    """A job's last condition at this moment, `Stage/Type`; None where it cannot be asked for."""
+    name, namespace = (str(_metadata(job).get(key) or "") for key in ("name", "namespace"))
+    command = [kubectl, "get", f"lifelonglearningjobs.sedna.io/{name}", "-n", namespace]
+    try:
+        told = subprocess.run(
+            [*command, "-o", "json", "--request-timeout=10s"],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        found = cluster_in(told.stdout.decode("utf-8", errors="replace"), "kubectl")
+    except (OSError, subprocess.SubprocessError, ConfigError):
+        return None
+    past = (found.jobs[0].get("status") or {}).get("conditions") or []
+    return from_sedna(past[-1]).name if past else None

@@ -151,8 +151,19 @@ def send(
     *,
     say: Callable[[str], object],
     sleep: Callable[[float], None],
-) -> None:
+    look: Callable[[], str | None],
+) -> bool:
     """Send them one after the other, each after its wait; what is done is said before and after.
+
+    After the first, the local controller may have begun a round by itself: its train worker
+    reports what is trained already, and a second report of ours would take that round back. So
+    each further one goes only to a job that still waits.
+
+    Args:
+        look: the job's last condition, `Train/Waiting`; None where it cannot be seen from here.
+
+    Returns:
+        Were all of them sent.
 
     Raises:
         ReportRefusedError: the controller answered 4xx; later ones are not sent.
@@ -169,10 +180,13 @@ def send(
         dataset_url="",
         original_dataset_url="",
     )
-    for report in reports:
+    for number, report in enumerate(reports):
         if report.wait_s:
             say(f"waiting {report.wait_s:.0f} s for the local controller's next look")
             sleep(report.wait_s)
+        if number and (reason := _not_waiting(look())):
+            say(f"not sent: {report.words}; {reason}")
+            return False
         say(f"sending to {where.lc_server} as {name}: {report.words}")
         reporter = LcReporter(where, report.kind, not_before_s=0.0, linger_s=0.0, sleep=sleep)
         if report.status == "failed":
@@ -180,3 +194,16 @@ def send(
         else:
             reporter.completed(report.model)
         say("it was answered 200, which says only that it was read")
+    return True
+
+
+def _not_waiting(state: str | None) -> str:
+    """Why no further report goes to a job in this state; empty when one may."""
+    if state == "Train/Waiting":
+        return ""
+    if state is None:
+        return (
+            "whether the job still waits cannot be seen from here (no kubectl, or it does not "
+            "answer); ask for its state again in a minute, and run the doctor on that"
+        )
+    return f"the job has moved on by itself, to {state}"

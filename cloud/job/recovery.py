@@ -25,6 +25,7 @@ from cloud.job.trigger import lines_to_fire, timer_holds
 
 OUTPUT = "index.pkl"
 MOST_FAILURES = 3  # in a row; after them a job is not pushed on
+_ONE_LOOK = timedelta(seconds=30)  # the local controller looks every 10 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +196,15 @@ def _running(case: _Case) -> Diagnosis:
 
 def _eval_waiting(case: _Case) -> Diagnosis:
     state = "Eval: the local controller is to write the list and ask for the pod"
-    if case.age <= case.patience.controllers:
-        return Diagnosis(state=state)
     trained = case.last("Train/Completed")
-    if trained is None or not trained.models("output"):
+    is_empty = trained is None or not trained.models("output")
+    # Without any model it knows the local controller looks once and never again.
+    is_hopeless = is_empty and not newest_models(case.past, "Train")
+    if case.age <= (_ONE_LOOK if is_hopeless else case.patience.controllers):
+        return Diagnosis(state=state)
+    if is_empty:
         reason = "Train was completed without a model: the worker's report was lost or never sent"
-        if not newest_models(case.past, "Train"):
+        if is_hopeless:
             reason += "; the local controller gives up for ever when it knows no model at all"
     else:
         reason = (
@@ -261,6 +265,10 @@ def _went_by_a_wrong_model(case: _Case) -> tuple[tuple[str, ...], tuple[Report, 
         return (), ()
     folder = str(asked.part("input").get("outputDir", ""))
     urls = [str(m.get("url", "")) for m in examined.models("input")]
+    # A verdict that arrived is right whatever was asked: our eval worker judges the candidate that
+    # the knowledge base names, not the file of another round that it was pointed to.
+    if judged is not None and judged.data:
+        return (), ()
     if folder and urls and not urls[0].startswith(f"{folder}/"):
         reason = (
             f"Eval judged {urls[0]} instead of this round's {folder}/{OUTPUT}: the report of "
@@ -268,7 +276,7 @@ def _went_by_a_wrong_model(case: _Case) -> tuple[tuple[str, ...], tuple[Report, 
         )
         again = _trained(case)
         return (reason,), (again,) if again else ()
-    if judged is None or judged.data:
+    if judged is None:
         return (), ()
     out = str(examined.part("input").get("outputDir", ""))
     shipped = case.last("Deploy/Ready")

@@ -1,6 +1,8 @@
 """The house keeps its rules: names, sizes, empty package files, import contracts."""
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +59,29 @@ def test_judging_and_annotation_need_no_torch(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "edge.cli, lifelong.segmenter",
+        "cloud.precision",
+        "cloud.preannotation.semantic.onnx_labeler",
+    ],
+)
+def test_onnx_runtime_leaves_nothing_behind(modules: str, tmp_path: Path) -> None:
+    """Its import would write a device id and a queue of events; see `lifelong/onnx_runtime.py`."""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", f"import {modules}"], env=environment, check=True)
+    assert [str(path) for path in tmp_path.rglob("*") if "onnx" in str(path).lower()] == []
+
+
+def test_only_one_module_imports_onnx_runtime_itself() -> None:
+    importing = [
+        str(path.relative_to(ROOT))
+        for room in ("edge", "cloud", "lifelong", "annotation", "bench")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"^\s*(import onnxruntime|from onnxruntime import)", path.read_text(), re.M)
+    ]
+    assert importing == ["lifelong/onnx_runtime.py"]

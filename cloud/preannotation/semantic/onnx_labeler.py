@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.semantic.enlarging import probabilities_at
 from cloud.preannotation.semantic.placing import Meanings, placing_of
 from lifelong.errors import ModelLoadError, ModelOutputError
+from lifelong.onnx_runtime import onnxruntime
 from lifelong.records.label_map import LabelMap
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}

@@ -136,6 +136,25 @@ def test_w2_an_eval_of_the_round_before_is_found_out() -> None:
     assert found.reports[0].results[0]["url"] == "/output/train/2/index.pkl"
 
 
+@pytest.mark.parametrize(
+    "verdict", [{"output": {}}, {"output": {"models": [{"format": "pkl", "url": "/o/eval/0"}]}}]
+)
+def test_a_verdict_that_arrived_is_right_whatever_eval_was_pointed_to(verdict) -> None:
+    """Seen with Sedna after a restart of its local controller: it names an older round's model."""
+    earlier = {"format": "pkl", "url": "/output/train/1/index.pkl"}
+    wrong = {"input": {**EXAMINED["input"], "models": [earlier]}}
+    told = ("Eval/Ready", wrong), ("Eval/Completed", verdict)
+    job = a_job(*UP_TO_EVAL, "Train/Completed", *told, "Deploy/Completed", "Train/Waiting")
+    found = diagnose(job, NOW)
+    assert (found.is_stuck, found.reports) == (False, ())
+
+
+def test_without_any_model_eval_waits_in_vain_from_the_first_look() -> None:
+    steps = (*UP_TO_EVAL, "Train/Completed", "Eval/Waiting")
+    assert not diagnose(a_job(*steps, age=20), NOW).is_stuck
+    assert diagnose(a_job(*steps, age=40), NOW).is_stuck
+
+
 def test_a_round_whose_lines_are_gone_is_started_by_comment_lines() -> None:
     """Observed fault 6: no second try; Sedna counts `#` lines, our workers do not."""
     job = a_job(*UP_TO_EVAL, "Train/Failed", "Train/Waiting")

@@ -1,11 +1,11 @@
 """`OnnxSegmenter`: what it answers, and how it says no."""
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.model_bundle import BundleManifest, make_bundle
+from lifelong.onnx_runtime import onnxruntime
 from lifelong.preprocessing import Preprocessing, at_picture_size
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.segmenter import CPU, OnnxSegmenter, chosen_provider

@@ -2,11 +2,11 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
 from lifelong.errors import ConfigError, ModelLoadError
+from lifelong.onnx_runtime import onnxruntime
 from lifelong.preprocessing import Preprocessing, network_input
 from lifelong.training.descriptions import (
     FEWEST_PICTURES,
