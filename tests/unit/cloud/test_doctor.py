@@ -15,7 +15,8 @@ import jwt
 import pytest
 
 from cloud.dataset_index import append_to_index
-from cloud.doctor.checks import MASKED, Check, Level, Patient, examine, machine_checks, well
+from cloud.doctor import machine_checks
+from cloud.doctor.checks import MASKED, Check, Level, Patient, examine, well
 from cloud.doctor.label_studio_checks import kind_of_token
 from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.models_checks import USUAL_SIZES
