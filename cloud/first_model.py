@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from cloud.assembly import Cloud
 from cloud.code_version import code_version
 from cloud.learner import Candidate, Learner, publish_candidate
+from cloud.rounds import FIRST
 from cloud.student_weights import beginning_of
 from cloud.training_records import training_records
 from lifelong.errors import ConfigError
 from lifelong.labelled_folders import labelled_pairs
 from lifelong.links.journal import utc_now
-from lifelong.records.ids import EdgeId, RoundNumber, VersionId, sample_id_of, sha256_hex
+from lifelong.records.ids import EdgeId, VersionId, sample_id_of, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from lifelong.records.samples import Sample, Split
 from lifelong.training.initialisation import Taken
-
-FIRST = RoundNumber(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from lifelong.records.rounds import Round
 from lifelong.records.wire import from_json, to_json
 
 ROUNDS = "rounds"
+FIRST = RoundNumber(0)  # of what the first model was made with; it went through no job
 
 
 class Rounds:

@@ -11,7 +11,7 @@ import yaml
 from cloud.dataset_index import open_dataset
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.job.manifest import LifelongLearningJob, load_manifest, notices
-from cloud.rounds import Rounds
+from cloud.rounds import FIRST, Rounds
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.sedna import sednas_account
@@ -117,10 +117,11 @@ def _lines(index: Index, is_file: Callable[[str], bool]) -> Iterator[Finding]:
 def _samples(index: Index, patient: Patient, kb: KnowledgeBase) -> Iterator[Finding]:
     listed, rounds = set(index.samples), Rounds(patient.storage).all()
     handing_over = rounds[-1].number if rounds and not rounds[-1].is_over else None
+    unlisted = {FIRST, handing_over}
     absent = [
         sample.sample_id
         for sample in kb.samples.values()
-        if sample.sample_id not in listed and sample.round_number != handing_over
+        if sample.sample_id not in listed and sample.round_number not in unlisted
     ]
     if absent:
         yield warning(

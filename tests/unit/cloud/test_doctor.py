@@ -22,6 +22,7 @@ from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.models_checks import USUAL_SIZES
 from cloud.doctor.setup_checks import MADE_WHEN_NEEDED, MUST_BE_THERE
 from cloud.lease import Lease, Term
+from cloud.rounds import FIRST
 from cloud.signing_keys import write_secret
 from cloud.weights_catalogue import entry_named
 from cloud.weights_store import place_of
@@ -32,6 +33,7 @@ from lifelong.links.storage import Storage, open_storage
 from lifelong.records.keys import CURRENT_RELEASE, KEY_RING, bundle_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.wire import from_json, to_json
+from tests.builders import a_sample
 from tests.contract.test_storage import BUCKET, pointed_at, s3_server  # noqa: F401
 from tests.signing import a_ring, a_signer
 from tests.unit.cloud.doctor_room import (
@@ -62,6 +64,11 @@ def test_ops_04_a_healthy_set_up_has_no_finding(ward: Ward) -> None:
     assert ill(found) == {}
     assert list(found) == list(CHECKS)
     assert all(looked.findings or name == "project" for name, looked in found.items())
+
+
+def test_ops_04_what_the_first_model_learned_needs_no_line(ward: Ward) -> None:
+    KnowledgeBase(ward.storage).add([a_sample(77, round_number=FIRST)], why="first model")
+    assert ill(ward.look()) == {}
 
 
 def test_ops_04_nothing_is_changed_by_looking(ward: Ward) -> None:
