@@ -1,27 +1,11 @@
 """When does a round begin? Conditions, hours of the day, and what an operator asked for."""
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lifelong.trigger_config import ConditionSection, TimerSection, TriggerSection
-
-OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    "gt": operator.gt,
-    ">=": operator.ge,
-    "ge": operator.ge,
-    "=": operator.eq,
-    "==": operator.eq,
-    "eq": operator.eq,
-    "!=": operator.ne,
-    "ne": operator.ne,
-    "<=": operator.le,
-    "le": operator.le,
-    "<": operator.lt,
-    "lt": operator.lt,
-}
+from lifelong.comparisons import COMPARISONS, is_within
+from lifelong.trigger_config import ConditionSection, TriggerSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +47,7 @@ def judge(
     Args:
         now: with a time zone; the timer is UTC, which knows no summer time.
 
-    >>> night = TriggerSection(timer=TimerSection(start="22:00", end="06:00"))
+    >>> night = TriggerSection.model_validate({"timer": {"start": "22:00", "end": "06:00"}})
     >>> at = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
     >>> judge(night, Facts(num_of_samples=8), at, min_examples=8)
     Verdict(begins=True, reasons=('num_of_samples 8 >= 8',))
@@ -73,7 +57,7 @@ def judge(
     if is_asked:
         return Verdict(True, ("an operator asked for it",))
     clock = now.astimezone(UTC).strftime("%H:%M")
-    if section.timer is not None and not within(section.timer, clock):
+    if section.timer is not None and not is_within(section.timer.start, section.timer.end, clock):
         start, end = section.timer.start, section.timer.end
         return Verdict(False, (f"{clock} UTC is not between {start} and {end}",))
     checked = [_checked(one, facts) for one in conditions_of(section, min_examples)]
@@ -87,17 +71,6 @@ def conditions_of(section: TriggerSection, min_examples: int) -> tuple[Condition
     """The conditions in force; without any the service's own count."""
     own = (*((section.condition,) if section.condition else ()), *section.conditions)
     return own or (ConditionSection(operator=">=", threshold=min_examples),)
-
-
-def within(timer: TimerSection, clock: str) -> bool:
-    """Is "HH:MM" within the hours, both ends included? Compared as text, as Sedna does.
-
-    >>> within(TimerSection(start="22:00", end="06:00"), "03:15")
-    True
-    """
-    if timer.start <= timer.end:
-        return timer.start <= clock <= timer.end
-    return clock >= timer.start or clock <= timer.end
 
 
 def classes_asked_for(section: TriggerSection) -> Iterator[str]:
@@ -114,5 +87,5 @@ def _checked(one: ConditionSection, facts: Facts) -> tuple[bool, str]:
     )
     if value is None:
         return False, f"{name} is not known"
-    holds = OPERATORS[one.operator](float(value), one.threshold)
+    holds = COMPARISONS[one.operator](float(value), one.threshold)
     return holds, f"{name} {value:.4g} {'' if holds else 'not '}{one.operator} {one.threshold:g}"

@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.job.manifest_files import read_objects
-from cloud.job.trigger import COMPARISONS, METRIC
+from cloud.job.trigger import METRIC
 from cloud.job.volumes import collisions
+from lifelong.comparisons import COMPARISONS
 from lifelong.errors import ConfigError
 
 

@@ -4,42 +4,10 @@ Effective trigger = timer (if given) and condition. `checkPeriodSeconds` is read
 thrown away. The clock is UTC, as in the local controller's container.
 """
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-# Equality of Sedna's comparisons: |value - threshold| < 1e-6.
-TOLERANCE = 1e-6
+from lifelong.comparisons import COMPARISONS, is_within
 
-Comparison = Callable[[float, float], bool]
-
-
-def _is_equal(value: float, threshold: float) -> bool:
-    return abs(value - threshold) < TOLERANCE
-
-
-def _is_above(value: float, threshold: float) -> bool:
-    return value > threshold and not _is_equal(value, threshold)
-
-
-def _is_below(value: float, threshold: float) -> bool:
-    return value < threshold and not _is_equal(value, threshold)
-
-
-COMPARISONS: Mapping[str, Comparison] = {
-    ">": _is_above,
-    "gt": _is_above,
-    ">=": lambda value, threshold: not _is_below(value, threshold),
-    "ge": lambda value, threshold: not _is_below(value, threshold),
-    "=": _is_equal,
-    "==": _is_equal,
-    "eq": _is_equal,
-    "!=": lambda value, threshold: not _is_equal(value, threshold),
-    "ne": lambda value, threshold: not _is_equal(value, threshold),
-    "<=": lambda value, threshold: not _is_above(value, threshold),
-    "le": lambda value, threshold: not _is_above(value, threshold),
-    "<": _is_below,
-    "lt": _is_below,
-}
 METRIC = "num_of_samples"  # the only one that Sedna offers
 
 
@@ -56,19 +24,12 @@ def condition_holds(metric: str, operator: str, threshold: float, train_lines: i
 
 
 def timer_holds(start: str, end: str, now: datetime) -> bool:
-    """Is the wall clock within the hours? Text against text, both ends included; may wrap.
-
-    Args:
-        start, end: "HH:MM"; "24:00" is a legal end, "2:00" compares as the text it is.
-        now: with a time zone.
+    """Is the wall clock within the hours "HH:MM"? `now` has a time zone.
 
     >>> timer_holds("22:00", "06:00", datetime(2026, 1, 1, 23, 30, tzinfo=UTC))
     True
     """
-    clock = now.astimezone(UTC).strftime("%H:%M")
-    if start > end:
-        return start <= clock or clock <= end
-    return start <= clock <= end
+    return is_within(start, end, now.astimezone(UTC).strftime("%H:%M"))
 
 
 def lines_to_fire(metric: str, operator: str, threshold: float, train_prob: float) -> int:

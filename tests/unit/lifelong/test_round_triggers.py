@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
-from lifelong import round_triggers
-from lifelong.round_triggers import OPERATORS, Facts, judge
+from lifelong import comparisons, round_triggers
+from lifelong.comparisons import COMPARISONS
+from lifelong.round_triggers import Facts, judge
 from lifelong.trigger_config import ConditionSection, TimerSection, TriggerSection
 
 
@@ -23,6 +24,8 @@ def begins(section, facts, now=None, *, min_examples=8, is_asked=False):
 
 def test_the_doctests_hold():
     assert doctest.testmod(round_triggers).failed == 0
+    assert doctest.testmod(comparisons).attempted > 0
+    assert doctest.testmod(comparisons).failed == 0
 
 
 @pytest.mark.parametrize(("waiting", "expected"), [(0, False), (7, False), (8, True), (9, True)])
@@ -145,7 +148,7 @@ def test_lll01_sednas_fields_are_accepted_as_they_are():
     words = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
     for word, sign in words.items():
         for value in (1.0, 2.0, 3.0):
-            assert OPERATORS[word](value, 2.0) == OPERATORS[sign](value, 2.0)
+            assert COMPARISONS[word](value, 2.0) == COMPARISONS[sign](value, 2.0)
 
 
 @pytest.mark.parametrize(
