@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cloud.cli import app
+from cloud.doctor import doctor_cli
 from cloud.doctor.checks import Level, Patient
 from cloud.doctor.job import Cluster, cluster_in, diagnosed, look_at_jobs
 from cloud.doctor.reports import FilesUnder, proved_reports, send
@@ -184,9 +186,11 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits are written down instead of waited for."""
+    """The doctor's waits are written down instead of waited for."""
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    # Its clock alone: waiting for a program sleeps, too.
+    clock = SimpleNamespace(sleep=pauses.append, time=time.time)
+    monkeypatch.setattr(doctor_cli, "time", clock)
     return pauses
 
 
