@@ -10,8 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from lifelong.knowledge_checks import verify
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import SampleId, sha256_hex
 from tests.builders import a_sample
+from tests.forked_child import child
 from tests.unit.cloud.forgetting_room import Room
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -83,19 +82,6 @@ def work(folder: Path, at: int, *, after: bool) -> None:
     if not forgetting.open_requests():
         forgetting.ask(forgetting.plan("device", EDGE))
     forgetting.finish()
-
-
-def child(act: Callable[[], None]) -> int:
-    """Act in a process of its own; minus the signal that ended it, or its exit status."""
-    process = os.fork()
-    if process == 0:
-        try:
-            act()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def assert_whole(folder: Path) -> None:

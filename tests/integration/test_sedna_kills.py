@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from lifelong.knowledge_checks import verify
 from lifelong.links.sedna import ReportedModel
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sha256_hex
+from tests.forked_child import child
 from tests.unit.cloud.test_sedna_workers import (  # noqa: F401
     FIRST,
     Recorder,
@@ -92,19 +92,6 @@ def work(folder: Path, stage: str, at: int, *, after: bool) -> None:
     count(lambda: None)  # right before the report
     told = {"url": model.url, "metrics": dict(model.metrics), "samples": model.samples}
     (folder / f"{stage}.json").write_text(json.dumps(told))
-
-
-def child(act: Callable[[], None]) -> int:
-    """Act in a process of its own; minus the signal that ended it, or its exit status."""
-    process = os.fork()
-    if process == 0:
-        try:
-            act()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def finish(folder: Path, stage: str, after: bool) -> None:
