@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.annotation_config import LabelStudioSection
+from lifelong.assist_config import AssistSection
 from lifelong.conditions_config import ConditionsSection
 from lifelong.config_types import DatasetPlace, IndexName, Positive, Seconds, Section
 from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
@@ -70,6 +71,7 @@ class Config(Section):
     journal_path: Path = Path("journal")
     edge: EdgeSection | None = None
     label_studio: LabelStudioSection = LabelStudioSection()
+    assist: AssistSection = AssistSection()
     review: ReviewSection = ReviewSection()
     labels: LabelsSection = LabelsSection()
     annotation_folder: Path | None = None  # people work on files there, without Label Studio

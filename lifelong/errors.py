@@ -7,6 +7,7 @@ LifelongError                        retryable = False; message: what, where, wh
 │  │  └─ LabelMapChangeError         nobody said how one label map became the other
 │  ├─ ShapeError                     expected … got …
 │  ├─ ImageError                     not an image we can read
+│  ├─ PromptError                    a click, box, stroke or word that cannot be answered
 │  ├─ CorruptRecordError             bad JSON, unknown schema number
 │  │  └─ BrokenChainError            a change of the log that does not follow the one before
 │  ├─ ChecksumError                  not the bytes the manifest names
@@ -28,10 +29,13 @@ LifelongError                        retryable = False; message: what, where, wh
 │  │  ├─ LabelStudioRefusedError
 │  │  ├─ ProjectMismatchError
 │  │  └─ LabelStudioUnavailableError retryable
+│  ├─ PictureAccessError             a task's picture that cannot or may not be fetched
 │  └─ SednaError
 │     └─ ReportRefusedError
 ├─ ModelError
 │  ├─ ModelLoadError
+│  ├─ ModelNotReadyError             weights are still being loaded; retryable
+│  ├─ ModelBusyError                 too many wait already, or it was cancelled; retryable
 │  ├─ ModelOutputError
 │  ├─ TrialError                     a process of its own opened it and did not come back well
 │  ├─ UnfitModelError                worse than the running one: too slow, unsure, one class
@@ -74,6 +78,10 @@ class ShapeError(RecordError):
 
 class ImageError(RecordError):
     """Bytes that are not an image we can read."""
+
+
+class PromptError(RecordError):
+    """A click, box, stroke or word of an annotator that cannot be answered; says why."""
 
 
 class CorruptRecordError(RecordError):
@@ -164,6 +172,10 @@ class LabelStudioUnavailableError(LabelStudioError):
     retryable = True
 
 
+class PictureAccessError(LinkError):
+    """A task's picture cannot be fetched from its address, or may not be."""
+
+
 class SednaError(LinkError):
     """Sedna's environment or local controller broke its contract."""
 
@@ -178,6 +190,18 @@ class ModelError(LifelongError):
 
 class ModelLoadError(ModelError):
     """Weights or a bundle that cannot be loaded; says what was expected."""
+
+
+class ModelNotReadyError(ModelError):
+    """A model whose weights are still being loaded."""
+
+    retryable = True
+
+
+class ModelBusyError(ModelError):
+    """A model that too many wait for already, or work that was cancelled."""
+
+    retryable = True
 
 
 class ModelOutputError(ModelError):
