@@ -62,8 +62,8 @@ class InteractiveModel(Protocol):
 
         Args:
             prompt: in pixels of the upright picture; may be empty where there is `previous`.
-            previous: (h, w) float32 logits of an earlier answer, or of a drawn mask; ignored
-                by no model: ask `takes_masks` first.
+            previous: (h, w) float32 logits of an earlier answer, or of a drawn mask; to be given
+                to models that `takes_masks` only.
             several: three masks that the prompt may mean, in the model's own order (HQ-SAM
                 has one in any case); else the one mask of an unambiguous prompt.
 
