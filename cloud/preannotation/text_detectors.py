@@ -39,8 +39,16 @@ class TextDetector(Protocol):
 
     name: str
 
-    def find(self, image: NDArray[np.uint8], prompts: Sequence[str]) -> FoundBoxes:
-        """Boxes in an (H, W, 3) uint8 RGB picture for any of the prompts, in normal form."""
+    def find(
+        self, image: NDArray[np.uint8], prompts: Sequence[str], *,
+        box_threshold: float | None = None, text_threshold: float | None = None,
+    ) -> FoundBoxes:  # fmt: skip
+        """Boxes in an (H, W, 3) uint8 RGB picture for any of the prompts, in normal form.
+
+        Args:
+            box_threshold: how sure it must be of a box; None: as it was set up.
+            text_threshold: how sure of a word, where it is asked for words one by one.
+        """
 
     def check(self, prompts: Sequence[str]) -> None:
         """Refuse what cannot be asked.
@@ -69,7 +77,10 @@ class GroundingDino:
         self._box_threshold, self._text_threshold = box_threshold, text_threshold
 
     @torch.inference_mode()
-    def find(self, image: NDArray[np.uint8], prompts: Sequence[str]) -> FoundBoxes:
+    def find(
+        self, image: NDArray[np.uint8], prompts: Sequence[str], *,
+        box_threshold: float | None = None, text_threshold: float | None = None,
+    ) -> FoundBoxes:  # fmt: skip
         """See `TextDetector`.
 
         Raises:
@@ -81,8 +92,12 @@ class GroundingDino:
         pixels = self._processor.image_processor(
             images=Image.fromarray(image), return_tensors="pt"
         ).to(self._device)
+        sure = (
+            self._box_threshold if box_threshold is None else box_threshold,
+            self._text_threshold if text_threshold is None else text_threshold,
+        )
         found = [
-            self._asked(pixels, image, [prompts[place] for place in some])
+            self._asked(pixels, image, [prompts[place] for place in some], sure)
             for some in sentences(lengths, self._window())
         ]
         return joined(found)
@@ -92,7 +107,9 @@ class GroundingDino:
         for prompt, length in zip(prompts, self._token_counts(prompts), strict=True):
             refuse_long(prompt, length + 3, self._window())
 
-    def _asked(self, pixels: Any, image: NDArray[np.uint8], prompts: list[str]) -> FoundBoxes:
+    def _asked(
+        self, pixels: Any, image: NDArray[np.uint8], prompts: list[str], sure: tuple[float, float]
+    ) -> FoundBoxes:
         tokenizer = self._processor.tokenizer
         sentence = " ".join(f"{prompt}." for prompt in prompts)
         text = tokenizer(sentence, return_tensors="pt", return_token_type_ids=True).to(self._device)
@@ -111,8 +128,8 @@ class GroundingDino:
             owners=owners,
             words=lambda lit: str(tokenizer.decode(tokens[lit])),
             size=(image.shape[0], image.shape[1]),
-            box_threshold=self._box_threshold,
-            text_threshold=self._text_threshold,
+            box_threshold=sure[0],
+            text_threshold=sure[1],
         )
 
     def _token_counts(self, prompts: Sequence[str]) -> list[int]:
@@ -135,7 +152,10 @@ class Owlv2:
         self._device, self._box_threshold = device, box_threshold
 
     @torch.inference_mode()
-    def find(self, image: NDArray[np.uint8], prompts: Sequence[str]) -> FoundBoxes:
+    def find(
+        self, image: NDArray[np.uint8], prompts: Sequence[str], *,
+        box_threshold: float | None = None, text_threshold: float | None = None,
+    ) -> FoundBoxes:  # fmt: skip
         """See `TextDetector`.
 
         Raises:
@@ -161,7 +181,7 @@ class Owlv2:
                     outputs.pred_boxes[0].float().cpu(),
                     prompts=some,
                     size=(image.shape[0], image.shape[1]),
-                    box_threshold=self._box_threshold,
+                    box_threshold=(self._box_threshold if box_threshold is None else box_threshold),
                 )
             )
         return joined(found)
