@@ -4,7 +4,7 @@ Arrays are numpy's, so that torch and ONNX runtime can stand behind the same por
 embedding can be kept on disk whoever made it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.records.prompts import Prompt
+
+
+def go_on() -> None:
+    """The pause of work that nobody needs to interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,13 @@ class InteractiveModel(Protocol):
     # Was it trained to take masks as prompts? The shipped tiny SAM was not.
     takes_masks: bool
 
-    def embed(self, image: NDArray[np.uint8]) -> Embedded:
-        """What the decoder needs of a (H, W, 3) uint8 RGB picture of any size.
+    def embed(self, image: NDArray[np.uint8], *, pause: Callable[[], None] = go_on) -> Embedded:
+        """What the decoder needs of a picture of any size.
+
+        Args:
+            image: (H, W, 3) RGB.
+            pause: called between layers where the model can do so; it may take long, because
+                others go first, and raises what shall end the work.
 
         Raises:
             ShapeError: not (H, W, 3) uint8, or without a pixel.
