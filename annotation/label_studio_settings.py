@@ -93,6 +93,7 @@ class ProjectCalls:
                     url=one.url,
                     title=one.title or "",
                     is_interactive=bool(one.is_interactive),
+                    user=one.basic_auth_user or "",
                 )
                 for one in self._sdk.ml.list(project=project_id)
             ]
@@ -105,6 +106,9 @@ class ProjectCalls:
                 "url": backend.url,
                 "title": backend.title,
                 "is_interactive": backend.is_interactive,
+                "auth_method": "BASIC_AUTH" if backend.password else "NONE",
+                "basic_auth_user": backend.user,
+                "basic_auth_pass": backend.password,
             }
             if backend.backend_id is None:
                 self._sdk.ml.create(**told)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from annotation.labeling_config import INSTRUCTION
 from lifelong.errors import LabelStudioRefusedError
@@ -52,6 +52,9 @@ class Backend:
     url: str
     title: str
     is_interactive: bool
+    user: str = ""
+    # Label Studio never tells it, so it is only sent.
+    password: str = field(default="", repr=False, compare=False)
 
 
 class Settings(Protocol):
@@ -137,31 +140,49 @@ def ensure_bucket(studio: Settings, project_id: int, wanted: Bucket, *, keys_sen
         studio.save_bucket(project_id, known)
 
 
-def ensure_backend(studio: Settings, project_id: int, url: str) -> str:
+def ensure_backend(
+    studio: Settings, project_id: int, address: str, *, password_sent: bool = False
+) -> str:
     """Connect the project to an interactive model, once.
 
     To be called when the project shows a version's drafts: connected before, the model would be
     asked for every task that is opened.
 
+    Args:
+        address: may hold user and password, http://user:password@host:9090; they are told to
+            Label Studio apart from the address, which everybody may read there.
+        password_sent: the present password was sent before, so only what can be seen is compared.
+
     Returns:
         "" or, in words, why Label Studio would not connect it: a model that is down is no reason
         to keep drafts from people.
     """
+    url, user, password = without_password(address)
     there = [
         backend
         for backend in studio.backends(project_id)
-        if backend.title == BACKEND_TITLE or backend.url.rstrip("/") == url.rstrip("/")
+        if backend.title == BACKEND_TITLE or backend.url.rstrip("/") == url
     ]
     wanted = Backend(
         backend_id=there[0].backend_id if there else None,
-        url=url.rstrip("/"),
+        url=url,
         title=BACKEND_TITLE,
         is_interactive=True,
+        user=user,
+        password=password,
     )
-    if there and there[0] == wanted:
+    if there and there[0] == wanted and (password_sent or not password):
         return ""
     try:
         studio.save_backend(project_id, wanted)
     except LabelStudioRefusedError as error:
         return f"interactive model {url} is not connected: {error}"
     return ""
+
+
+def without_password(address: str) -> tuple[str, str, str]:
+    """Address, user and password of http://user:password@host:9090/path."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit(parts._replace(netloc=host)).rstrip("/")
+    return bare, unquote(parts.username or ""), unquote(parts.password or "")

@@ -87,6 +87,7 @@ class Pushing:
         self._other_names = other_names
         self._bucket = bucket_of(storage.url)
         self._told_keys: set[int] = set()  # projects that know the bucket's present keys
+        self._told_password: set[int] = set()  # projects that know the model's present password
         self._addresses = ImageAddresses(storage.url, section.local_files_root)
         self._shapes = DraftShapes(
             mode=section.draft,
@@ -134,7 +135,15 @@ class Pushing:
         ensure_view(self._studio, project_id, newest)
         refusals = []
         if self._section.ml_backend:
-            refusals.append(ensure_backend(self._studio, project_id, self._section.ml_backend))
+            refusal = ensure_backend(
+                self._studio,
+                project_id,
+                self._section.ml_backend,
+                password_sent=project_id in self._told_password,
+            )
+            refusals.append(refusal)
+            if not refusal:
+                self._told_password.add(project_id)
         try:
             ensure_webhook(
                 self._studio,

@@ -119,3 +119,18 @@ def test_ann_01_a_webhook_is_registered_once_repaired_and_removed(studio: FakeSt
     assert studio.webhooks(1)[1:] == [replace(ours, headers={SECRET_HEADER: "s2"})]
     ensure_webhook(studio, 1, url="", secret="")
     assert [hook.url for hook in studio.webhooks(1)] == [other.url], "others' are left alone"
+
+
+def test_sec_01_a_models_password_is_told_apart_from_its_address(studio: FakeStudio) -> None:
+    """SEC-01: everybody may read the address there; the password is sent once, and again when
+    this process has not sent it."""
+    address = "http://cornerloop:a%40b@127.0.0.1:9090/assist/"
+    assert ensure_backend(studio, 1, address) == ""
+    (backend,) = studio.backends(1)
+    assert (backend.url, backend.user) == ("http://127.0.0.1:9090/assist", "cornerloop")
+    assert backend.password == "a@b" and "a@b" not in repr(backend)
+    studio.save_backend(1, replace(backend, password=""))
+    assert ensure_backend(studio, 1, address, password_sent=True) == ""
+    assert studio.backends(1)[0].password == ""
+    assert ensure_backend(studio, 1, address) == ""
+    assert studio.backends(1)[0].password == "a@b"
