@@ -3,6 +3,7 @@
 The other half of `annotation/label_studio.py`, which owns the connection and its errors.
 """
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -83,6 +84,32 @@ class ProjectCalls:
                 self._sdk.import_storage.s3.create(**told)
             else:
                 self._sdk.import_storage.s3.update(bucket.storage_id, **told)
+
+    def tasks_to_come(
+        self, project_id: int, *, after: int, count: int
+    ) -> list[tuple[int, dict[str, object]]]:
+        """Ids and data of the next tasks behind `after` that nobody has worked on, by id."""
+        items = [
+            {"filter": "filter:tasks:id", "operator": "greater", "value": after, "type": "Number"},
+            {
+                "filter": "filter:tasks:total_annotations",
+                "operator": "equal",
+                "value": 0,
+                "type": "Number",
+            },
+        ]
+        query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+        with self._translated(f"list the next tasks of project {project_id}"):
+            page = self._sdk.tasks.list(
+                project=project_id,
+                query=json.dumps(query),
+                fields="task_only",
+                include="id,data",
+                page=1,
+                page_size=count,
+                resolve_uri=False,
+            )
+            return [(int(one.id or 0), dict(one.data or {})) for one in (page.items or [])[:count]]
 
     def backends(self, project_id: int) -> list[Backend]:
         """The models that a project is connected to; Label Studio asks each for its health."""
