@@ -96,7 +96,9 @@ def load_hq_sam(source: Path, model: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Features:
+class HqFeatures:
+    """What the decoder needs of one picture, float32."""
+
     image: Tensor  # (1, C, h, w)
     fine: Tensor  # (1, C / 8, 4h, 4w): edges, from the first block that sees the whole picture
 
@@ -128,6 +130,12 @@ class HqSam:
                     # transformers' configuration says 1e-6; the weights were trained with this.
                     part.eps = 1e-5
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that takes in pictures."""
+        encoder: nn.Module = self._network.vision_encoder
+        return encoder
+
     @torch.no_grad()
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         """See `PromptableModel`; the longer side becomes 1024, and the rest is padding.
@@ -151,7 +159,7 @@ class HqSam:
             Embedding(
                 height=image.shape[0],
                 width=image.shape[1],
-                features=_Features(
+                features=HqFeatures(
                     image=deep[number : number + 1].float(), fine=fine[number : number + 1].float()
                 ),
             )

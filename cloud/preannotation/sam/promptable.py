@@ -34,6 +34,9 @@ class Prompts:
     point_labels: Tensor | None = None  # (N, P) int64: 1 on the thing, 0 not on it
     boxes: Tensor | None = None  # (N, 4) float32: x0, y0, x1, y1
     low_res_masks: Tensor | None = None  # (N, 1, h, w) float32 logits of an earlier answer
+    # Of the original SAM: coordinates become float32 only after they were scaled, as
+    # segment-anything's predictor has it; else they keep the type they came in.
+    as_predictor: bool = False
 
 
 class Answers(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     Sam2Config,
@@ -126,7 +126,9 @@ def _kind_of(config: Any) -> Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Features:
+class Sam2Features:
+    """What the decoder needs of one picture, float32."""
+
     at_4: Tensor  # (1, C / 8, 4h, 4w)
     at_8: Tensor  # (1, C / 4, 2h, 2w)
     at_16: Tensor  # (1, C, h, w)
@@ -154,6 +156,12 @@ class Sam2:
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(-1, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(-1, 1, 1)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that takes in pictures."""
+        encoder: nn.Module = self._network.vision_encoder
+        return encoder
+
     @torch.no_grad()
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         """See `PromptableModel`.
@@ -171,7 +179,7 @@ class Sam2:
             Embedding(
                 height=image.shape[0],
                 width=image.shape[1],
-                features=_Features(
+                features=Sam2Features(
                     at_4=at_4[n : n + 1], at_8=at_8[n : n + 1], at_16=at_16[n : n + 1]
                 ),
             )
@@ -226,7 +234,7 @@ class Sam2:
         size = (embedding.height, embedding.width)
         return F.interpolate(low_res[:, None], size, mode="bilinear")[:, 0]
 
-    def upscaled(self, keys: Tensor, kernels: Tensor, features: _Features) -> Tensor:
+    def upscaled(self, keys: Tensor, kernels: Tensor, features: Sam2Features) -> Tensor:
         """(n, h·w, C) image tokens and (n, K, c) kernels to (n, K, 4h, 4w) float32 logits."""
         decoder = self._network.mask_decoder
         with self._precision():
@@ -278,7 +286,7 @@ class _Sam2Answers:
     """See `Answers`; masks are up-scaled on request."""
 
     def __init__(
-        self, sam: Sam2, quality: Tensor, kernels: Tensor, keys: Tensor, features: _Features
+        self, sam: Sam2, quality: Tensor, kernels: Tensor, keys: Tensor, features: Sam2Features
     ) -> None:
         self.quality = quality  # (N, 4)
         self._sam, self._kernels, self._keys, self._features = sam, kernels, keys, features

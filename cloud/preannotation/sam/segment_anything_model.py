@@ -48,6 +48,12 @@ class SegmentAnythingModel:
         with torch.no_grad():
             self._image_pe = sam.prompt_encoder.get_dense_pe().flatten(2).permute(0, 2, 1)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that takes in pictures."""
+        encoder: nn.Module = self._sam.image_encoder
+        return encoder
+
     @torch.no_grad()
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         """See `PromptableModel`; every picture is scaled to the encoder's side, then padded.
@@ -161,7 +167,8 @@ class SegmentAnythingModel:
 
         def scaled(coordinates: Tensor) -> Tensor:
             given = coordinates.to(self._device)
-            return (given.double() * scale).to(given.dtype)
+            kept = torch.float32 if prompts.as_predictor else given.dtype
+            return (given.double() * scale).to(kept)
 
         points = boxes = masks = None
         if prompts.points is not None and prompts.point_labels is not None:
