@@ -6,6 +6,7 @@ wait for an encoder nor share the cores with it. Torch also keeps a team of thre
 thread that calls it; these few threads are all that call it here, whoever asks.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from cloud.assist.work_book import RUNNING, Work
 from lifelong.errors import LifelongError
+
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 Pause = Callable[[], None]
@@ -110,7 +113,6 @@ class Turns:
         self._leave(turn, work)
         work.must_go_on()
         if turn.error is not None:
-            # Its own copy of nothing: several threads raise the same error, each with its trace.
             raise turn.error
         return turn.answer  # type: ignore[return-value]
 
@@ -181,7 +183,10 @@ class Turns:
                 turn.error = error
             self._ended(turn)
             if turn.after is not None and turn.error is None:
-                turn.after()
+                try:
+                    turn.after()
+                except Exception:  # nobody waits for it, and the thread must live
+                    logger.exception("what follows an answer failed")
             del turn  # else its answer would live until the next one comes
 
     def _next(self, level: Level) -> Turn[Any] | None:
