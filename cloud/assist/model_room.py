@@ -79,16 +79,18 @@ class ModelRoom:
     def start(self) -> None:
         """Begin to load; returns at once, and does nothing the second time."""
         with self._changed:
-            if self._thread is None:
-                for slot in self._slots:
-                    self._enqueue(slot)
+            self._start()
 
     def names(self) -> tuple[str, ...]:
         """All that `get` knows."""
         return tuple(dict.fromkeys((self._default.name, *self._named)))
 
-    def get(self, name: str = "") -> InteractiveModel:
+    def get(self, name: str = "", *, until_loaded: bool = False) -> InteractiveModel:
         """The model of that name, "" the default one; waits a while for it to be loaded.
+
+        Args:
+            name: one of `names()`, or "".
+            until_loaded: wait as long as that takes; for those whom nobody waits for.
 
         Raises:
             ConfigError: no model of that name.
@@ -97,24 +99,13 @@ class ModelRoom:
         """
         slot = self._slot_named(name)
         with self._changed:
-            if slot.model is not None:
-                return slot.model
-            if self._thread is None:
-                for each in self._slots:
-                    self._enqueue(each)
-            if slot.error is not None and self._loader.stamp_of(slot.section) != slot.stamp:
-                self._enqueue(slot)
-            self._changed.wait_for(
-                lambda: slot.readiness is not Readiness.LOADING, timeout=self._patience
-            )
-            if slot.model is not None:
-                return slot.model
-            if slot.error is not None:
-                raise slot.error
-            waited = self._clock() - slot.since
-            raise ModelNotReadyError(
-                f"{slot.name}: still loading, for {waited:.0f} s now; try again in a moment"
-            )
+            if slot.model is None:
+                self._call_for(slot)
+                self._changed.wait_for(
+                    lambda: slot.readiness is not Readiness.LOADING,
+                    timeout=None if until_loaded else self._patience,
+                )
+            return self._model_of(slot)
 
     def states(self, trouble: str = "") -> list[ModelState]:
         """Every name, the default one first; never waits.
@@ -144,6 +135,27 @@ class ModelRoom:
         raise ConfigError(
             f"no model {name!r} is served here; expected one of {', '.join(self.names())}, "
             "or add it under assist.models"
+        )
+
+    def _start(self) -> None:
+        if self._thread is None:
+            for slot in self._slots:
+                self._enqueue(slot)
+
+    def _call_for(self, slot: _Slot) -> None:
+        """Somebody asks for what is not there: load it, again where its file has changed."""
+        self._start()
+        if slot.error is not None and self._loader.stamp_of(slot.section) != slot.stamp:
+            self._enqueue(slot)
+
+    def _model_of(self, slot: _Slot) -> InteractiveModel:
+        if slot.model is not None:
+            return slot.model
+        if slot.error is not None:
+            raise slot.error
+        waited = self._clock() - slot.since
+        raise ModelNotReadyError(
+            f"{slot.name}: still loading, for {waited:.0f} s now; try again in a moment"
         )
 
     def _enqueue(self, slot: _Slot) -> None:
