@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    NotModifiedError,
+    PreconditionError,
+)
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
 from lifelong.errors import (
@@ -29,6 +35,7 @@ from lifelong.errors import (
 from lifelong.records.ids import sha256_hex
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
 _KEY = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[^/\\\x00-\x1f]+(?:/[^/\\\x00-\x1f]+)*\Z")
@@ -114,6 +121,30 @@ class Storage:
         with _translated(self.url, key):
             found = obstore.get(self._store, checked_key(key))
             return bytes(found.bytes()), str(found.meta["e_tag"] or "")
+
+    def read_if_changed(self, key: str, mark: str, *, max_bytes: int) -> tuple[bytes, str] | None:
+        """An object and its mark as `read_marked`; None where it still has the mark `mark`.
+
+        Args:
+            mark: "" for none yet.
+            max_bytes: what is larger is not read.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+            StorageError: it is larger.
+        """
+        with _translated(self.url, key):
+            try:
+                options: GetOptions = {"if_none_match": mark} if mark else {}
+                found = obstore.get(self._store, checked_key(key), options=options)
+            except NotModifiedError:
+                return None
+            data = bytearray()
+            for piece in found.stream(min_chunk_size=1 << 20):
+                data += piece
+                if len(data) > max_bytes:
+                    raise StorageError(f"{self.url}/{key}: more than {max_bytes} bytes")
+            return bytes(data), str(found.meta["e_tag"] or "")
 
     def put_if_unchanged(self, key: str, data: bytes, mark: str) -> None:
         """Replace the object that `read_marked` read.
