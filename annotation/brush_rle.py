@@ -145,9 +145,14 @@ def _unpacked(data: bytes, count: int, where: str) -> NDArray[np.uint8]:
     repeated = (head >> 18).astype(np.bool_)
     size = np.array(sizes, dtype=np.int64)[(head >> 16) & 3]
     counts = ((head & 0xFFFF) >> (16 - size)) + 1
-    filled = int(counts.sum())
-    if filled < count:
+    reached = np.cumsum(counts)
+    if not reached.size or reached[-1] < count:
+        filled = int(counts.sum())
         raise CorruptRecordError(f"{where}: brush RLE ends after {filled} of {count} values")
+    # What comes after the last pixel is not unpacked: a few bytes may say billions of them.
+    enough = int(np.searchsorted(reached, count)) + 1
+    starts, repeated = starts[:enough], repeated[:enough]
+    size, counts = size[:enough], counts[:enough]
     # A repeated value is one entry, values that differ are one each.
     entries = np.where(repeated, 1, counts)
     first = np.cumsum(entries) - entries

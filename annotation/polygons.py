@@ -74,7 +74,7 @@ def patch_from_points(
     """
     try:
         percent = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CorruptRecordError(f"{where}: polygon points are [x, y] pairs ({error})") from error
     if percent.ndim != 2 or percent.shape[1] != 2 or not np.isfinite(percent).all():
         raise CorruptRecordError(

@@ -26,6 +26,8 @@ from annotation.polygons import (
 from lifelong.errors import CorruptRecordError, LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap
 
+_LEAST = -1e9  # percent; what lies farther away is no place
+
 
 class Region(TypedDict, total=False):
     """One entry of `result` in Label Studio's JSON; nobody checked it, so every reading does."""
@@ -182,6 +184,17 @@ def label_map_id(
         raise LabelMapError(f"{where}: {error}") from None
 
 
+def region_patch(region: Region, *, size: tuple[int, int], where: str) -> Patch:
+    """The pixels of one region on a picture of (height, width), a prompt's as any other's.
+
+    Raises:
+        ShapeError: drawn on an image of another size.
+        CorruptRecordError: a region of a kind or content that cannot be read.
+    """
+    _checked_size(region, size, where)
+    return _patch(region, *size, where)
+
+
 def _labels(region: Region) -> list[str]:
     found = _value(region).get(region.get("type", ""))
     if isinstance(found, str):
@@ -260,7 +273,8 @@ def _numbers(value: Mapping[str, object], names: tuple[str, ...], where: str) ->
     found = []
     for name in names:
         number = value.get(name)
-        if not isinstance(number, int | float) or not np.isfinite(number):
-            raise CorruptRecordError(f"{where}: {name} is {number!r}, expected a number")
+        if not isinstance(number, int | float) or not _LEAST <= number <= -_LEAST:
+            told = repr(number)[:40]
+            raise CorruptRecordError(f"{where}: {name} is {told}, expected a number")
         found.append(float(number))
     return found

@@ -25,11 +25,14 @@ class Outputs:
     """In which shapes an answer comes; each by the name of its control, "" for not at all."""
 
     brush: str = ""
+    bitmask: str = ""  # a PNG instead of run lengths
     polygon: str = ""
     box: str = ""
     keypoint: str = ""
     # Which of a control's labels says what a prompt's label says: control -> label -> label.
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Of a bare tool (<Brush>) the <Labels> tag that says its labels, "" for <BrushLabels>.
+    label_tags: Mapping[str, str] = field(default_factory=dict)
     tolerance_px: float = 0.0  # how far a polygon may run from the mask's edge; 0: exactly on it
 
 
@@ -39,7 +42,7 @@ class Target:
 
     region_id: str
     mask: Mask
-    label: str
+    label: str  # as its control says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
