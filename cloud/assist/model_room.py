@@ -12,6 +12,7 @@ from typing import Protocol
 
 from annotation.assist.segmenter import ModelState, Readiness
 from cloud.assist.interactive_model import InteractiveModel
+from cloud.assist.retold import retold
 from lifelong.assist_config import AssistModelSection
 from lifelong.errors import ConfigError, LifelongError, ModelLoadError, ModelNotReadyError
 
@@ -152,7 +153,7 @@ class ModelRoom:
         if slot.model is not None:
             return slot.model
         if slot.error is not None:
-            raise slot.error
+            raise retold(slot.error) from None
         waited = self._clock() - slot.since
         raise ModelNotReadyError(
             f"{slot.name}: still loading, for {waited:.0f} s now; try again in a moment"

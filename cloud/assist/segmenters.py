@@ -26,6 +26,10 @@ from cloud.assist.work_book import Work, WorkBook
 from lifelong.errors import ModelBusyError, PromptError
 
 
+def _nothing() -> str:
+    return ""
+
+
 class Segmenters:
     """See `PromptedSegmenter`; all computing is done in the threads of `turns`."""
 
@@ -33,6 +37,7 @@ class Segmenters:
         self, room: ModelRoom, embeddings: Embeddings, turns: Turns, book: WorkBook, *,
         workers: int, waiting: int, words: WordFinder | None = None,
         likeness: LikenessFinder | None = None, clicks: Clicks | None = None,
+        trouble: Callable[[], str] = _nothing,
     ) -> None:  # fmt: skip
         """Args:
         room: the models.
@@ -44,10 +49,12 @@ class Segmenters:
         words: finds objects by words; None: nobody does.
         likeness: finds objects by an example; None: nobody does.
         clicks: answers clicks; None: with its usual memory of earlier ones.
+        trouble: what of the service is missing though it answers, in words; "": nothing.
         """
         self._room, self._embeddings, self._turns, self._book = room, embeddings, turns, book
         self._words, self._likeness = words, likeness
         self._clicks = clicks or Clicks()
+        self._trouble = trouble
         self._prefetching = Prefetching(embeddings, book, threads=workers)
         self._admitted = threading.BoundedSemaphore(workers + waiting)
 
@@ -62,7 +69,8 @@ class Segmenters:
 
     def states(self) -> Sequence[ModelState]:
         """See `PromptedSegmenter`."""
-        return self._room.states(self._embeddings.trouble)
+        troubles = (self._embeddings.trouble, self._trouble())
+        return self._room.states("; ".join(filter(None, troubles)))
 
     def size(self, picture: Picture, *, model: str = "") -> tuple[int, int]:
         """See `PromptedSegmenter`."""

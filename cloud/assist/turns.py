@@ -13,6 +13,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
+from cloud.assist.retold import retold
 from cloud.assist.work_book import RUNNING, Work
 from lifelong.errors import LifelongError
 
@@ -113,7 +114,7 @@ class Turns:
         self._leave(turn, work)
         work.must_go_on()
         if turn.error is not None:
-            raise turn.error
+            raise retold(turn.error) from None
         return turn.answer  # type: ignore[return-value]
 
     def close(self) -> None:

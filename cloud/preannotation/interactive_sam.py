@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,16 +31,11 @@ _KEPT_ON_DEVICE = 16
 _ONLY = "image"  # the name of the one array of models that have one
 
 
-class _EncodingModel(PromptableModel, Protocol):
-    @property
-    def encoder(self) -> nn.Module: ...
-
-
 class InteractiveSam:
     """See `InteractiveModel`; threads may share it, it keeps nothing of a prompt or picture."""
 
     def __init__(
-        self, model: _EncodingModel, *, weights_digest: str, precision: str, device: str,
+        self, model: PromptableModel, *, weights_digest: str, precision: str, device: str,
         takes_masks: bool = True,
     ) -> None:  # fmt: skip
         """Args:

@@ -10,8 +10,8 @@ from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.promptable import PromptableModel
 from cloud.preannotation.sam.sam2 import Sam2, load_sam2
 from cloud.preannotation.sam.segment_anything_model import SegmentAnythingModel
-from cloud.preannotation.sam.tiny import TINY_SAM_WEIGHTS, load_tiny_sam
-from cloud.weights_store import located
+from cloud.preannotation.sam.tiny import load_tiny_sam
+from cloud.sam_names import SAM_MODELS, sam_model, sam_name, sam_weights
 from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError
 
@@ -19,60 +19,55 @@ from lifelong.errors import ConfigError
 # unstable.
 TINY_STABILITY_OFFSET = 0.25
 
-# `preannotation.masks.model` for each type; the first one is meant where none is named.
-MODELS: dict[str, tuple[str, ...]] = {
-    "sam": ("vit_h", "vit_l", "vit_b"),
-    "sam_hq": ("vit_h", "vit_l", "vit_b"),
-    "sam2": ("large", "base_plus", "small", "tiny"),
-    "mobile_sam": ("vit_t",),
-    "tiny": (),
-}
+MODELS = SAM_MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wish:
     """Which model is wanted, and where it shall run."""
 
+    type: str
     model: str  # one of MODELS[type]; "" of `tiny`
     checkpoint: Path | None
     device: str
     precision: str
     weights_path: Path | None
 
-    def weights(self, name: str) -> Path:
-        """The file or folder the configuration names, else what was pulled under `name`."""
-        return self.checkpoint or located(name, self.weights_path)
+    @property
+    def name(self) -> str:
+        """As the catalogue of weights has it."""
+        return sam_name(self.type, self.model)
+
+    @property
+    def weights(self) -> Path:
+        """The file or folder the configuration names, else what was pulled."""
+        return sam_weights(self.type, self.model, self.checkpoint, self.weights_path)
 
 
 def _original(wish: _Wish) -> PromptableModel:
-    name = f"sam_{wish.model}"
-    sam = load_original_sam(wish.weights(name), wish.model)
-    return SegmentAnythingModel(sam, name=name, device=wish.device, precision=wish.precision)
+    sam = load_original_sam(wish.weights, wish.model)
+    return SegmentAnythingModel(sam, name=wish.name, device=wish.device, precision=wish.precision)
 
 
 def _hq(wish: _Wish) -> PromptableModel:
-    name = f"sam_hq_{wish.model}"
-    network = load_hq_sam(wish.weights(name), wish.model)
-    return HqSam(network, name=name, device=wish.device, precision=wish.precision)
+    network = load_hq_sam(wish.weights, wish.model)
+    return HqSam(network, name=wish.name, device=wish.device, precision=wish.precision)
 
 
 def _sam2(wish: _Wish) -> PromptableModel:
-    name = f"sam2_{wish.model}"
-    network = load_sam2(wish.weights(name), wish.model)
-    return Sam2(network, name=name, device=wish.device, precision=wish.precision)
+    network = load_sam2(wish.weights, wish.model)
+    return Sam2(network, name=wish.name, device=wish.device, precision=wish.precision)
 
 
 def _mobile(wish: _Wish) -> PromptableModel:
-    sam = load_mobile_sam(wish.weights("mobile_sam"))
-    return SegmentAnythingModel(
-        sam, name="mobile_sam", device=wish.device, precision=wish.precision
-    )
+    sam = load_mobile_sam(wish.weights)
+    return SegmentAnythingModel(sam, name=wish.name, device=wish.device, precision=wish.precision)
 
 
 def _tiny(wish: _Wish) -> PromptableModel:
     return SegmentAnythingModel(
-        load_tiny_sam(wish.checkpoint or TINY_SAM_WEIGHTS),
-        name="tiny_sam",
+        load_tiny_sam(wish.weights),
+        name=wish.name,
         device=wish.device,
         stability_offset=TINY_STABILITY_OFFSET,
         precision=wish.precision,
@@ -113,22 +108,11 @@ def promptable_from(
             + ", ".join(PROMPTABLE)
         )
     wish = _Wish(
-        model=_model_of(masks),
+        type=masks.type,
+        model=sam_model(masks.type, masks.model, section="preannotation.masks"),
         checkpoint=masks.checkpoint,
         device=device,
         precision=precision,
         weights_path=weights_path,
     )
     return PROMPTABLE[masks.type](wish)
-
-
-def _model_of(masks: MasksSection) -> str:
-    possible = MODELS[masks.type]
-    if masks.model is None:
-        return possible[0] if possible else ""
-    if masks.model not in possible:
-        what = f"expected one of {', '.join(possible)}" if possible else "leave it out"
-        raise ConfigError(
-            f"preannotation.masks.model: type {masks.type!r} has no model {masks.model!r}; {what}"
-        )
-    return masks.model

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,10 @@ class PromptableModel(Protocol):
     name: str  # as the configuration says it, e.g. "sam_vit_h"
     # Grids of points: the offset that stability is measured with; see Kirillov et al. 2023, B.
     stability_offset: float
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that takes in pictures."""
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         """(H, W, 3) uint8 pictures, which may differ in size, in one batch."""

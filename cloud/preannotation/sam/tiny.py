@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
+from cloud.sam_names import TINY_SAM_WEIGHTS
 from lifelong.errors import ModelLoadError
 
 IMAGE_PX = 256
 STRIDE_PX = 16
 EMBEDDING = 160
-TINY_SAM_WEIGHTS = Path(__file__).parent.parent / "weights" / "tiny_sam.safetensors"
 
 
 class TinyImageEncoder(nn.Module):
