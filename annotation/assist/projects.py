@@ -43,6 +43,11 @@ class Projects:
         with self._lock:
             return self._known.get(number) or KnownProject(number=number)
 
+    def all(self) -> list[KnownProject]:
+        """Every project, by its number."""
+        with self._lock:
+            return sorted(self._known.values(), key=lambda one: (one.number is None, one.number))
+
     def is_known(self, number: int | None) -> bool:
         """Whether it was ever set up here."""
         with self._lock:

@@ -1,0 +1,164 @@
+"""Label Studio's smart tool in a real browser, as a person uses it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from annotation.label_studio_server import LabelStudioServer
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+_SUGGESTIONS = "() => [...Htx.annotationStore.selected.suggestions.values()].length"
+_REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
+_SUGGESTED = """() => [...Htx.annotationStore.selected.suggestions.values()]
+    .map(region => region.cleanId || region.id)"""
+
+
+class SmartTool:
+    """One task in the editor, with Auto-Annotation switched on."""
+
+    def __init__(self, page: Page, server: LabelStudioServer) -> None:
+        self.page = page
+        self._server = server
+
+    def open(self, project: int, task: int) -> None:
+        """Open a task's quick view and switch Auto-Annotation on."""
+        self.page.goto(f"{self._server.url}/projects/{project}/data?task={task}")
+        self.page.wait_for_selector("canvas", timeout=60_000)
+        self.page.wait_for_function("() => window.Htx && Htx.annotationStore.selected")
+        self.page.wait_for_timeout(2000)
+        self.page.get_by_text("Auto-Annotation", exact=True).first.click()
+
+    def choose(self, tool: str, label: str) -> None:
+        """Take a label of a tool, by the tool's name in the labelling config."""
+        self.page.evaluate(
+            """([tool, label]) => {
+                const store = Htx.annotationStore.selected
+                const control = store.names.get(tool)
+                const found = control.children.find(one => one._value === label)
+                if (!found.selected) found.toggleSelected()
+            }""",
+            [tool, label],
+        )
+        self.page.keyboard.press("m")
+        self.page.wait_for_timeout(300)
+
+    def click(self, x: float, y: float, *, negative: bool = False) -> float:
+        """Click at shares of the picture, with Alt where it is `negative`; seconds to the answer.
+
+        Ctrl is held as well: a region that lies there already would be selected instead.
+        """
+        left, top = self._place(x, y)
+        keys = ["Control", *(["Alt"] if negative else [])]
+        return self._answered(lambda: self._with(keys, lambda: self.page.mouse.click(left, top)))
+
+    def drag(self, x0: float, y0: float, x1: float, y1: float) -> float:
+        """Draw a box; seconds to the answer."""
+
+        def move() -> None:
+            mouse = self.page.mouse
+            mouse.move(*self._place(x0, y0))
+            mouse.down()
+            mouse.move(*self._place((x0 + x1) / 2, (y0 + y1) / 2), steps=4)
+            mouse.move(*self._place(x1, y1), steps=4)
+            mouse.up()
+
+        return self._answered(lambda: self._with(["Control"], move))
+
+    def type(self, words: str) -> float:
+        """Type into the first text field of the config; seconds to the answer."""
+        field = self.page.locator("input[type=text]:visible, textarea:visible").first
+        field.fill(words)
+        return self._answered(lambda: field.press("Enter"))
+
+    def accept(self) -> None:
+        """Keep what was suggested."""
+        self.page.locator("[data-testid=bottombar-accept-suggestions-button]").click()
+        self.page.wait_for_timeout(500)
+
+    def submit(self) -> None:
+        """Submit, or update what was submitted."""
+        label = "Submit current annotation"
+        if not self.page.get_by_label(label).count():
+            label = "Update current annotation"
+        with self.page.expect_response(
+            lambda answer: "/annotations" in answer.url and answer.request.method != "GET"
+        ):
+            self.page.get_by_label(label).click()
+        self.page.wait_for_timeout(500)
+
+    def regions(self) -> list[dict[str, Any]]:
+        """What the editor would submit now, prompts included."""
+        return list(self.page.evaluate(_REGIONS))
+
+    def wait_until_saved(self) -> None:
+        """The editor saves a draft some seconds after the last change."""
+        self.page.wait_for_function(
+            "() => { const a = Htx.annotationStore.selected; return a.draftSaved && !a.isDraftSaving }",
+            timeout=30_000,
+        )
+        self.page.wait_for_timeout(1000)
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        box = self.page.locator(".konvajs-content").first.bounding_box()
+        assert box is not None
+        return box["x"] + box["width"] * x, box["y"] + box["height"] * y
+
+    def _with(self, keys: list[str], action: Callable[[], None]) -> None:
+        for key in keys:
+            self.page.keyboard.down(key)
+        try:
+            action()
+        finally:
+            for key in reversed(keys):
+                self.page.keyboard.up(key)
+
+    def _answered(self, action: Callable[[], None]) -> float:
+        """Seconds until what was asked has been answered and drawn."""
+        before = self.page.evaluate(_SUGGESTED)
+        with self.page.expect_response(
+            lambda answer: "interactive-annotating" in answer.url, timeout=100_000
+        ) as answer:
+            begin = time.monotonic()
+            action()
+        assert answer.value.status == 200
+        if answer.value.json().get("data", {}).get("result"):
+            self.page.wait_for_function(
+                f"before => JSON.stringify(({_SUGGESTED})()) !== JSON.stringify(before)",
+                arg=before,
+                timeout=30_000,
+            )
+        seconds = time.monotonic() - begin
+        self.page.wait_for_timeout(300)
+        return seconds
+
+
+@contextmanager
+def smart_tool(server: LabelStudioServer) -> Iterator[SmartTool]:
+    """A browser that is logged in."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{server.url}/user/login/?next=/projects/")
+        page.fill("#email", server.email)
+        page.fill("#password", server.password)
+        page.click("button[type=submit]")
+        page.wait_for_url("**/projects/", wait_until="commit", timeout=30_000)
+        try:
+            yield SmartTool(page, server)
+        finally:
+            browser.close()
