@@ -51,12 +51,12 @@ def regions_from(
         PromptError: an operation that would change nothing, or leave nothing.
     """
     if isinstance(found, Candidates):
-        return _of_candidates(question, found, new_id=new_id, keeps_id=keeps_id)
-    return _of_found(question, found, new_id=new_id)
+        return regions_from_candidates(question, found, new_id=new_id, keeps_id=keeps_id)
+    return regions_from_found(question, found, new_id=new_id)
 
 
-def _of_candidates(
-    question: Question, found: Candidates, *, new_id: NewId, keeps_id: bool
+def regions_from_candidates(
+    question: Question, found: Candidates, *, new_id: NewId = new_id, keeps_id: bool = True
 ) -> list[Region]:
     """Regions of one object that was pointed at; which candidate is meant, the question says."""
     count = len(found.masks)
@@ -78,7 +78,9 @@ def _of_candidates(
     ]
 
 
-def _of_found(question: Question, found: Sequence[Found], *, new_id: NewId) -> list[Region]:
+def regions_from_found(
+    question: Question, found: Sequence[Found], *, new_id: NewId = new_id
+) -> list[Region]:
     """Regions of everything that words, or an example, led to."""
     regions = []
     for each in found:
