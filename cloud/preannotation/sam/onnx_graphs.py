@@ -155,6 +155,7 @@ def _write(model: onnx.ModelProto, path: Path, largest_file: int) -> Path | None
     beside.unlink(missing_ok=True)  # onnx would append to it
     convert_model_to_external_data(model, all_tensors_to_one_file=True, location=beside.name)
     onnx.save_model(model, path)
+    beside.chmod(path.stat().st_mode)  # onnx makes it for its owner alone
     return beside
 
 
