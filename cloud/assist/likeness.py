@@ -37,6 +37,7 @@ class LikenessRules:
     largest_ratio: float = 16.0  # of areas, either way
     overlap: float = 0.4  # share of the smaller of two that are one object
     clicks: int = 64  # at most
+    in_vain: int = 16  # clicks in a row without an answer, after which it ends
     answers: int = 50  # at most
 
 
@@ -53,7 +54,6 @@ class _Example:
 class _Answer:
     score: float
     low_res: Floats  # (4h, 4w) logits
-    covers: NDArray[np.bool_]  # (h, w), cells that it has half of
 
 
 class EmbeddingLikeness:
@@ -108,49 +108,61 @@ class EmbeddingLikeness:
         is_open = view.valid & (similar >= rules.least_cell) & (own < 0.5 * min(1.0, own.max()))
         # A place beside one that was clicked in vain would be answered in the same way.
         around = _disc(0.25 * float(np.sqrt(own.sum())))
+        in_vain = 0
         for _ in range(rules.clicks):
-            if not is_open.any():
+            if in_vain == rules.in_vain or not is_open.any():
                 return
             y, x = np.unravel_index(int(np.where(is_open, similar, -2.0).argmax()), own.shape)
             seen.pause()
             clicked = np.zeros(own.shape, np.uint8)
             clicked[y, x] = 1
             is_open &= cv2.dilate(clicked, around) == 0
-            answer = self._asked(seen, view, given, view.place_of(int(y), int(x)))
-            if answer is not None:
-                is_open &= ~answer.covers
+            answer, spent = self._asked(seen, view, given, view.place_of(int(y), int(x)))
+            is_open &= ~spent
+            in_vain = 0 if answer else in_vain + 1
+            if answer:
                 yield answer
 
-    def _asked(self, seen: Seen, view: View, given: _Example, click: Point) -> _Answer | None:
-        """The best answer to a click; where it runs into the example, to one that says no to it."""
-        best, runs_over = self._judged(view, given, _decoded(seen, Prompt(points=(click,))))
+    def _asked(
+        self, seen: Seen, view: View, given: _Example, click: Point
+    ) -> tuple[_Answer | None, NDArray[np.bool_]]:
+        """The best answer to a click, and the (h, w) cells that need no further one.
+
+        Where the click runs into the example, a second one says that the example is not meant.
+        """
+        best, spent, runs_over = self._judged(view, given, _decoded(seen, Prompt(points=(click,))))
         if best is None and runs_over:
             without = Point(given.deepest.x, given.deepest.y, is_positive=False)
-            best, _ = self._judged(view, given, _decoded(seen, Prompt(points=(click, without))))
-        return best
+            both = _decoded(seen, Prompt(points=(click, without)))
+            best, spent, _ = self._judged(view, given, both)
+        return best, spent
 
-    def _judged(self, view: View, given: _Example, decoded: Decoded) -> tuple[_Answer | None, bool]:
-        """The best of K masks, and whether one was left out only for the example under it."""
+    def _judged(
+        self, view: View, given: _Example, decoded: Decoded
+    ) -> tuple[_Answer | None, NDArray[np.bool_], bool]:
+        """The best of K masks; the cells of the surest one, which would be answered in the same
+        way; and whether a mask was left out only for the example under it."""
         rules, area = self._rules, max(1.0, float(given.fine.sum()))
         best: _Answer | None = None
-        runs_over = False
+        spent, surest, runs_over = np.zeros(view.valid.shape, np.bool_), 0.0, False
         for low_res, predicted in zip(decoded.low_res, decoded.predicted_iou, strict=True):
             mask = (low_res > 0) & view.fine_valid
             ratio = float(mask.sum()) / area
-            if predicted < given.least_sure or ratio == 0:
+            if not 1 / rules.largest_ratio <= ratio <= rules.largest_ratio:
                 continue
             if float(given.fine[mask].sum()) > rules.overlap * min(area, mask.sum()):
                 runs_over = True
                 continue
             cells = view.pooled(mask.astype(np.float32))
-            likeness = _cosine(view.looks(cells), given.looks)
-            is_like = likeness >= rules.least_mask
-            if not is_like or not 1 / rules.largest_ratio <= ratio <= rules.largest_ratio:
+            if predicted > surest:
+                spent, surest = cells >= 0.5, float(predicted)
+            likeness = _agreement(view.looks(cells), given.looks)
+            if predicted < given.least_sure or likeness < rules.least_mask:
                 continue
             score = likeness * float(min(1.0, predicted))
             if best is None or score > best.score:
-                best = _Answer(score, low_res, cells >= 0.5)
-        return best, runs_over
+                best = _Answer(score, low_res)
+        return best, spent, runs_over
 
     def _found(
         self, seen: Seen, given: _Example, answers: list[_Answer], label: str
@@ -180,9 +192,10 @@ def _decoded(seen: Seen, prompt: Prompt) -> Decoded:
     return answer
 
 
-def _cosine(first: Floats, second: Floats) -> float:
-    length = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / length if length else 0.0
+def _agreement(first: Floats, second: Floats) -> float:
+    """2 a·b / (a·a + b·b): the cosine, less where one is longer; 1 for equal ones only."""
+    lengths = float(first @ first + second @ second)
+    return 2.0 * float(first @ second) / lengths if lengths else 0.0
 
 
 def _disc(radius: float) -> NDArray[np.uint8]:
