@@ -14,6 +14,7 @@ from cloud.assist.segmenters import Segmenters
 from cloud.assist.turns import Turns
 from cloud.assist.work_book import WorkBook
 from cloud.assist_models import AssistLoader
+from cloud.text_detector_weights import missing_detector
 from lifelong.config import Config, load_label_map
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class _LateWords:
     @property
     def trouble(self) -> str:
         """What is missing of what was asked for, in words; "" while nothing is known to be."""
-        return "" if self._finder is None else self._finder.trouble
+        if self._finder is None:
+            return missing_detector(self._config.preannotation)
+        return self._finder.trouble
 
     def _made(self) -> "ConfiguredWords":
         from cloud.preannotation.word_choice import ConfiguredWords

@@ -14,12 +14,13 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.naming.loading import loaded
+from cloud.text_detector_weights import USUAL
 from cloud.weights_store import located_hub
 from lifelong.drafting_config import TextPromptsSection
 from lifelong.errors import ConfigError, ModelOutputError
 
-GROUNDING_DINO = "IDEA-Research/grounding-dino-tiny"
-OWLV2 = "google/owlv2-base-patch16-ensemble"
+GROUNDING_DINO = USUAL["grounding_dino"]
+OWLV2 = USUAL["owlv2"]
 _QUERIES_AT_ONCE = 256  # of OWLv2, whose queries do not share one text
 
 

@@ -2,21 +2,22 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from annotation.assist.segmenter import Found, Thresholds
 from cloud.assist.finders import Seen, WordFinder
 from cloud.preannotation.assembly import ontology_from
 from cloud.preannotation.hub import from_here_or_hub
 from cloud.preannotation.semantic_labels import labeler_from
-from cloud.preannotation.text_detectors import DETECTORS, GROUNDING_DINO, OWLV2
+from cloud.preannotation.text_detectors import DETECTORS
 from cloud.preannotation.word_finder import ClassWords, DetectorWords, Vocabulary
-from cloud.weights_store import located_hub
+from cloud.text_detector_weights import (
+    asks_for_a_detector,
+    detector_lies_here,
+    missing_detector,
+)
 from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import LifelongError, ModelLoadError
 from lifelong.records.label_map import LabelMap
-
-_USUAL = {"grounding_dino": GROUNDING_DINO, "owlv2": OWLV2}
 
 
 class ConfiguredWords:
@@ -68,12 +69,13 @@ class ConfiguredWords:
     def _loaded(self) -> WordFinder:
         vocabulary = Vocabulary(ontology_from(self._section, self._label_map), self._label_map)
         self._trouble = ""
-        is_asked_for = _asks_for_a_detector(self._section)
-        if is_asked_for or _detector_lies_here(self._section):
+        is_asked_for = asks_for_a_detector(self._section)
+        if is_asked_for or detector_lies_here(self._section):
             try:
                 return self._detector(vocabulary, hub=is_asked_for)
             except ModelLoadError as error:
-                self._trouble = f"words are answered without a text detector: {error}"
+                missing = missing_detector(self._section)
+                self._trouble = missing or f"words are answered without a text detector: {error}"
         try:
             return self._classes(vocabulary)
         except LifelongError as error:
@@ -114,14 +116,3 @@ class ConfiguredWords:
 
 def _from(load: Callable[[], WordFinder], *, hub: bool) -> WordFinder:
     return from_here_or_hub(load) if hub else load()
-
-
-def _asks_for_a_detector(section: PreannotationSection) -> bool:
-    named = {"detector", "model"} & section.text_prompts.model_fields_set
-    return section.method == "text_prompts" or bool(named)
-
-
-def _detector_lies_here(section: PreannotationSection) -> bool:
-    words = section.text_prompts
-    usual = words.model or _USUAL[words.detector]
-    return isinstance(located_hub(usual, section.weights_path), Path)
