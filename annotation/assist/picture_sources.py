@@ -8,6 +8,7 @@ have the other two.
 import base64
 import binascii
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -63,8 +64,9 @@ class Uploads:
         # An upload that it does not know is an error 500 there. It may lie in a bucket, too.
         if answer.status in {404, 500}:
             path = f"storage-data/uploaded/?filepath={quote(f'upload/{file}')}"
-            second = self._files.get(path, name=name, project=wanted.project)
-            answer = second if second.status == 200 else answer
+            with suppress(PictureAccessError):  # that way it refuses what it does not know
+                second = self._files.get(path, name=name, project=wanted.project)
+                answer = second if second.status == 200 else answer
         if answer.status in {404, 500}:
             raise PictureAccessError(
                 f"{name}: Label Studio has no such upload (it answered {answer.status}); was the "

@@ -267,8 +267,11 @@ def test_int_20_uploads_that_lie_in_a_bucket_come_by_the_other_way(server, studi
 
 def test_ops_03_an_upload_that_is_gone_is_said_so(server, studio) -> None:
     studio.legacy.add(LEGACY)
-    said = refused(pictures(server, token=LEGACY), "/data/upload/1/gone.png")
-    assert "Label Studio has no such upload" in said
+    studio.protect("/data/upload/1/gone.png", lambda handler: handler.send(500))
+    for second in (404, 403):  # a real one refuses by the other way what it does not know
+        studio.protect("/storage-data/uploaded/", lambda handler, code=second: handler.send(code))
+        said = refused(pictures(server, token=LEGACY), "/data/upload/1/gone.png")
+        assert "Label Studio has no such upload" in said
 
 
 def test_ops_03_a_page_in_place_of_a_picture_is_said_so(server, studio) -> None:
