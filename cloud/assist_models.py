@@ -28,7 +28,8 @@ class AssistLoader:
     def name_of(self, section: AssistModelSection) -> str:
         """See `Loader`; sam_vit_b, tiny_sam, or the folder's name of an exported model."""
         if section.type not in SAM_MODELS:
-            return section.checkpoint.name if section.checkpoint is not None else section.type
+            name = section.type if section.checkpoint is None else section.checkpoint.name
+            return f"{name}_int8" if section.model == "int8" else name
         return sam_name(section.type, section.model or (*SAM_MODELS[section.type], "")[0])
 
     def identity_of(self, section: AssistModelSection) -> Hashable:
@@ -68,7 +69,12 @@ class AssistLoader:
                 "assist.model.checkpoint: type onnx needs the folder that "
                 "`cornerloop models export` wrote"
             )
-        return load_onnx_sam(section.checkpoint)
+        precision = section.model or "float32"
+        if precision not in ("float32", "int8"):
+            raise ConfigError(
+                f"assist.model.model: type 'onnx' has no {precision!r}; expected float32 or int8"
+            )
+        return load_onnx_sam(section.checkpoint, precision=precision, device=self._section.device)
 
     def promptable(self, section: AssistModelSection) -> InteractiveModel:
         """A SAM that torch runs."""

@@ -12,7 +12,8 @@ class AssistModelSection(Section):
     """One model that answers clicks."""
 
     type: Literal["tiny", "sam", "sam_hq", "sam2", "mobile_sam", "onnx"] = "tiny"
-    # `sam` and `sam_hq`: vit_b, vit_l or vit_h; `sam2`: tiny, small, base_plus or large.
+    # `sam` and `sam_hq`: vit_b, vit_l or vit_h; `sam2`: tiny, small, base_plus or large; `onnx`:
+    # int8 for that encoder instead of the float32 one.
     model: str | None = None
     # File or folder of the weights, of `onnx` the folder that `cornerloop models export` wrote;
     # None: what `cornerloop models pull` brought, and of `tiny` the shipped ones.

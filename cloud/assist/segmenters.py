@@ -129,7 +129,9 @@ class Segmenters:
     def prefetch(self, pictures: Iterable[Picture], *, subject: str, model: str = "") -> str:
         """See `PromptedSegmenter`; pictures are looked at one by one, when their turn comes."""
         return self._prefetching.begin(
-            pictures, subject=subject, model=lambda: self._room.get(model)
+            pictures,
+            subject=subject,
+            model=lambda: self._room.get(model, until_loaded=True),
         )
 
     def work(self) -> Sequence[WorkItem]:
