@@ -145,6 +145,48 @@ def reduce_model(
         raise typer.Exit(1)
 
 
+@models_app.command("export")
+def export_model(
+    name: Annotated[str, typer.Argument(help="tiny_sam, sam_vit_b, sam_vit_l, mobile_sam …")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder to write. Default: ./NAME-onnx.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="File of the weights, not a pulled one.")
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="An int8 encoder too, with its loss.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", help="Pictures for int8, or images beside train_ids."),
+    ] = None,
+    weights_path: PathOption = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Write a SAM as ONNX, for clicks without torch (assist.model.type: onnx)."""
+    from cloud.models_export import export
+
+    folder = to or Path(f"{name}-onnx")
+    described = export(
+        name,
+        folder,
+        checkpoint=checkpoint,
+        weights_path=_folder(weights_path, config),
+        int8=int8 or calibrate is not None,
+        calibrate=calibrate,
+        tell=lambda words: typer.echo(words, err=True),
+    )
+    if as_json:
+        typer.echo(described.to_json())
+        return
+    for graph in (described.encoder, described.decoder, described.encoder_int8):
+        if graph is not None:
+            typer.echo(f"{folder / graph.graph.name}: {graph.size / 1e6:,.1f} MB")
+    typer.echo(f"assist.model: {{type: onnx, checkpoint: {folder}}} answers clicks with it")
+
+
 class _Bars:
     """One progress bar a file."""
 

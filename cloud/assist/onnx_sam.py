@@ -54,7 +54,7 @@ class OnnxSam:
         self.takes_masks = description.takes_masks
         self.digest = _digest(description, precision)
         self.description = description
-        self._encoder, self._decoder = encoder, decoder
+        self._encoder, self.decoder = encoder, decoder
 
     def embed(self, image: NDArray[np.uint8], *, pause: Callable[[], None] = go_on) -> Embedded:
         """See `InteractiveModel`; pauses before the encoder, which then runs to its end."""
@@ -85,7 +85,7 @@ class OnnxSam:
             "mask_input": np.asarray(mask, np.float32)[None, None],
             "has_mask_input": np.array([previous is not None], np.float32),
         }
-        low_res, predicted_iou = _answer(self.name, self._decoder, DECODER_OUTPUTS, feed)
+        low_res, predicted_iou = _answer(self.name, self.decoder, DECODER_OUTPUTS, feed)
         kept = slice(1, None) if several else slice(0, 1)
         return Decoded(low_res[0, kept], predicted_iou[0, kept])
 

@@ -29,15 +29,14 @@ from cloud.assist.onnx_sam_folder import (
     OnnxGraph,
     OnnxSamDescription,
     described_file,
-    sha256_of,
 )
 from cloud.preannotation.sam.by_name import TINY_STABILITY_OFFSET
 from cloud.preannotation.sam.lean_attention import make_lean
 from cloud.preannotation.sam.mobile import load_mobile_sam
 from cloud.preannotation.sam.onnx_graphs import LARGEST_FILE, OPSET, write_decoder, write_encoder
 from cloud.preannotation.sam.original import load_original_sam
-from cloud.preannotation.sam.tiny import TINY_SAM_WEIGHTS, load_tiny_sam
-from cloud.weights_store import located
+from cloud.preannotation.sam.tiny import load_tiny_sam
+from cloud.sam_names import SAM_MODELS, sam_name, sam_weights, weights_digest
 from lifelong.errors import ConfigError, ExportMismatchError
 
 Tell = Callable[[str], None]
@@ -48,14 +47,11 @@ TOLERANCE = 2e-4
 _LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
 ENCODER_FILE, DECODER_FILE, INT8_FILE = "encoder.onnx", "decoder.onnx", "encoder.int8.onnx"
 
-_LOADERS: dict[str, Callable[[Path], Sam]] = {
-    "tiny_sam": load_tiny_sam,
-    "sam_vit_b": lambda weights: load_original_sam(weights, "vit_b"),
-    "sam_vit_l": lambda weights: load_original_sam(weights, "vit_l"),
-    "sam_vit_h": lambda weights: load_original_sam(weights, "vit_h"),
-    "mobile_sam": load_mobile_sam,
+_LOADERS: dict[str, Callable[[Path, str], Sam]] = {
+    "tiny": lambda weights, _: load_tiny_sam(weights),
+    "sam": load_original_sam,
+    "mobile_sam": lambda weights, _: load_mobile_sam(weights),
 }
-EXPORTABLE = tuple(_LOADERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +71,7 @@ def exportable(
     """A SAM by the name the catalogue gives it.
 
     Args:
-        name: one of `EXPORTABLE`.
+        name: e.g. tiny_sam, sam_vit_b, mobile_sam.
         checkpoint: file of the weights; None: what was pulled, of `tiny_sam` the shipped ones.
         weights_path: where `cornerloop models pull` keeps weights; None: its usual place.
 
@@ -83,21 +79,24 @@ def exportable(
         ConfigError: no such SAM, or one that cannot be exported.
         ModelLoadError: weights that are not there, or cannot be loaded.
     """
-    if name not in _LOADERS:
-        other = name.startswith(("sam_hq", "sam2"))
-        why = "is not built of segment-anything's parts and cannot be exported" if other else (
-            "is no SAM that is known here"
-        )  # fmt: skip
-        raise ConfigError(f"{name}: {why}; these can be: {', '.join(EXPORTABLE)}")
-    tiny = name == "tiny_sam"
-    weights = checkpoint or (TINY_SAM_WEIGHTS if tiny else located(name, weights_path))
-    sam = _LOADERS[name](weights)
+    known = {
+        sam_name(kind, model): (kind, model)
+        for kind, models in SAM_MODELS.items()
+        for model in models or ("",)
+    }
+    kind, model = known.get(name, ("", ""))
+    if kind not in _LOADERS:
+        usable = ", ".join(other for other, (of, _) in known.items() if of in _LOADERS)
+        why = "is not built of segment-anything's parts" if kind else "is no SAM that is known here"
+        raise ConfigError(f"{name}: {why}; these can be exported: {usable}")
+    weights = sam_weights(kind, model, checkpoint, weights_path)
+    sam = _LOADERS[kind](weights, model)
     source = Source(
         name=name,
         exported_from=weights.name,
-        weights_sha256=sha256_of(weights),
-        takes_masks=not tiny,  # its training had no masks as prompts
-        stability_offset=TINY_STABILITY_OFFSET if tiny else 1.0,
+        weights_sha256=weights_digest(weights),
+        takes_masks=kind != "tiny",  # whose training never showed it a mask
+        stability_offset=TINY_STABILITY_OFFSET if kind == "tiny" else 1.0,
     )
     return sam, source
 
