@@ -352,6 +352,23 @@ def test_tr_07_an_object_is_replaced_only_while_it_is_the_one_that_was_read(stor
         storage.read_marked("dataset/none.txt")
 
 
+def test_an_object_that_has_not_changed_is_not_sent_again(storage) -> None:
+    storage.put("dataset/index.txt", b"one\n")
+    found = storage.read_if_changed("dataset/index.txt", "", max_bytes=4)
+    assert found is not None
+    data, mark = found
+    assert data == b"one\n"
+    assert storage.read_if_changed("dataset/index.txt", mark, max_bytes=4) is None
+    storage.put("dataset/index.txt", b"one\ntwo\n")
+    changed = storage.read_if_changed("dataset/index.txt", mark, max_bytes=8)
+    assert changed is not None
+    assert changed[0] == b"one\ntwo\n"
+    with pytest.raises(StorageError, match="more than 7 bytes"):
+        storage.read_if_changed("dataset/index.txt", "", max_bytes=7)
+    with pytest.raises(ObjectNotFoundError):
+        storage.read_if_changed("dataset/none.txt", "", max_bytes=8)
+
+
 def test_k8s_04_sednas_account_and_our_own_do_not_disturb_each_other(monkeypatch):
     """Sedna's variables win over those of a pod's template, so ours are AWS_…"""
     for name in ("AWS_REGION", "AWS_SESSION_TOKEN"):

@@ -454,8 +454,8 @@ def oriented(orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()
-    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
-    picture.save(buffer, format=kind, exif=exif, **options.get(kind, {}))
+    # Of the options each format takes its own.
+    picture.save(buffer, format=kind, exif=exif, quality=100, subsampling=0, lossless=True)
     return buffer.getvalue()
 
 
