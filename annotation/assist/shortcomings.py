@@ -62,13 +62,13 @@ def _labels(tools: LabelTools, image: str, control: Control) -> list[str]:
     can = {"keypoint": "click", "rectangle": "box"}.get(control.kind, "stroke")
     drawn = answering(tools, image)
     if not control.labels:
-        if any(said_by(each, None, control) for each in drawn):
-            return []
         if control.has_own_labels:
             return [
-                f"<{control.tag}> has no label, so no {can} can be made with it: give it the "
+                f"<{control.tag}> has no label, so no {can} can say what it is on: give it the "
                 "labels of the drawing tool"
             ]
+        if any(said_by(each, None, control) for each in drawn):
+            return []
         return [f"{control.told} has no <Labels> beside it, so its {can} says no class: add one"]
     found = []
     for label in control.labels:
