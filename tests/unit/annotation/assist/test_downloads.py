@@ -526,6 +526,12 @@ def test_int_20_from_https_to_http_no_token_goes_along(secure, server, names) ->
     assert server.headers_seen("authorization") == [""]
 
 
+def test_sec_03_certificates_and_names_are_looked_at() -> None:
+    context = downloads_module._tls()
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
 def test_ops_03_plain_http_at_a_port_of_tls_is_said_so(server, names) -> None:
     names.add("plain.example", 443, server)
     assert "https://plain.example cannot be reached" in str(
