@@ -77,7 +77,7 @@ def _told_by_name(path: Path | None) -> tuple[str, str] | None:
     if name.startswith(("mobile_sam", "mobilesam")):
         return "mobile_sam", "vit_t"
     if name.startswith(("sam2", "sam2.1")):
-        size = next((s for s in SAM_MODELS["sam2"] if s in name.replace("+", "_plus")), "")
+        size = next((s for s in SAM_MODELS["sam2"] if s in name), "")
         return ("sam2", size) if size else None
     found = _SIZES.search(name)
     if found is None or not name.startswith("sam_"):
