@@ -40,7 +40,7 @@ class AssistSection(Section):
     waiting: Positive = 64  # people's requests that may wait; what is more is refused
     patience_seconds: Seconds = 60.0  # how long a click waits for a model that is loading
     prefetch_tasks: Count = 5  # the next tasks of a project, embedded before they are opened
-    # None: each shape that the labelling config has a control for.
+    # None of them said: one shape, of the brush, else of polygons, else a box.
     out_mask: bool | None = None
     out_poly: bool | None = None
     out_bbox: bool | None = None

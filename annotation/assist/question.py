@@ -33,7 +33,7 @@ class Outputs:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # Of a bare tool (<Brush>) the <Labels> tag that says its labels, "" for <BrushLabels>.
     label_tags: Mapping[str, str] = field(default_factory=dict)
-    tolerance_px: float = 0.0  # how far a polygon may run from the mask's edge; 0: exactly on it
+    tolerance_px: float = 0.0  # how far a polygon may run from the mask's outline; 0: exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

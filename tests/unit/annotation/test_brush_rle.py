@@ -1,5 +1,7 @@
 """Brush RLE against Label Studio's own codec, bit for bit (CNV-02)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,20 @@ def test_cut_off_bytes_are_refused_at_every_length() -> None:
     for length in range(len(rle) - 2):
         with pytest.raises(CorruptRecordError):
             mask_from_rle(rle[:length], 9, 9, "task 7")
+
+
+def test_more_values_than_the_picture_has_are_not_unpacked() -> None:
+    """Thirty kilobytes of such tokens say 650 million values."""
+    rle = rle_from_mask(np.ones((128, 128), dtype=np.bool_))  # one token of 65,536 values
+    header, token = rle[:6], "".join(f"{octet:08b}" for octet in rle)[53 : 53 + 27]
+    bits = f"{rle[6]:08b}"[:5] + token * 10_000
+    octets = [int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8)]
+    tracemalloc.start()
+    try:
+        assert mask_from_rle([*header, *octets], 128, 128, "test").all()
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_empty_or_coloured_mask_is_refused() -> None:

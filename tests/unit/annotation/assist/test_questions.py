@@ -392,7 +392,7 @@ def test_int_02_no_json_breaks_the_reading(data: st.DataObject) -> None:
         broken["value"] = dict(broken["value"])
         for _ in range(data.draw(st.integers(0, 2))):
             inside = broken["value"] if data.draw(st.booleans()) else broken
-            if isinstance(inside, dict):
+            if isinstance(inside, dict) and inside:
                 inside[data.draw(st.sampled_from(sorted(inside)))] = data.draw(JSON)
         regions.append(broken)
     prompt = data.draw(st.one_of(JSON, st.just(regions)))
