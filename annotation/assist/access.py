@@ -42,6 +42,8 @@ class Studio:
             web_place(self.url, "label_studio.url")
         except PictureAccessError as error:
             raise ConfigError(f"{error}; expected http://… or https://…") from None
+        # Files that variables are filled from end with a line break.
+        object.__setattr__(self, "token", self.token.strip())
         if self.token and not is_sendable(self.token):
             raise ConfigError(
                 f"{self.token_env}: holds blanks or letters that no token has; copy it once more"

@@ -318,6 +318,11 @@ def test_ops_03_a_studio_that_cannot_be_is_refused_at_the_start(url: str, token:
     assert not token or token not in str(caught.value)
 
 
+def test_int_20_a_line_break_after_the_token_is_not_sent(server, studio) -> None:
+    studio.legacy.add(LEGACY)
+    assert picture(pictures(server, token=f"{LEGACY}\n")).digest == sha256_hex(FILE)
+
+
 def test_int_20_a_token_of_setup_that_is_none_is_left_out(server, studio) -> None:
     """It would be a header of its own."""
     project = ProjectAccess(access_token="a\r\nX-Evil: 1")
