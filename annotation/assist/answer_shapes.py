@@ -126,8 +126,10 @@ def _best(
     for control in controls:
         said = {}
         for each in asked:
-            only = len(classes_of(tools, image, each.control)) == 1
-            label = said_by(control, each.label, each.control, only_class=only)
+            label = said_by(control, each.label, each.control)
+            if label is None and len(control.labels) == 1:
+                only = len(classes_of(tools, image, each.control)) == 1
+                label = said_by(control, each.label, each.control, only_class=only)
             if label is not None:
                 said[each.key] = label
         if said and (best is None or len(said) > len(best[1])):
