@@ -156,7 +156,7 @@ class EmbeddingLikeness:
             cells = view.pooled(mask.astype(np.float32))
             if predicted > surest:
                 spent, surest = cells >= 0.5, float(predicted)
-            likeness = _agreement(view.looks(cells), given.looks)
+            likeness = agreement(view.looks(cells), given.looks)
             if predicted < given.least_sure or likeness < rules.least_mask:
                 continue
             score = likeness * float(min(1.0, predicted))
@@ -192,7 +192,7 @@ def _decoded(seen: Seen, prompt: Prompt) -> Decoded:
     return answer
 
 
-def _agreement(first: Floats, second: Floats) -> float:
+def agreement(first: Floats, second: Floats) -> float:
     """2 a·b / (a·a + b·b): the cosine, less where one is longer; 1 for equal ones only."""
     lengths = float(first @ first + second @ second)
     return 2.0 * float(first @ second) / lengths if lengths else 0.0
