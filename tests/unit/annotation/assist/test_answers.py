@@ -1,6 +1,8 @@
 """Masks as Label Studio's regions (INT-06, INT-07, INT-22, INT-23, INT-25)."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_studio_sdk.converter import Converter
 from label_studio_sdk.converter.brush import decode_rle
 from numpy.typing import NDArray
 
@@ -245,3 +248,21 @@ def test_int_25_a_polygon_that_is_cut_in_two_keeps_its_id_for_one_piece() -> Non
 def test_masks_of_another_size_are_refused() -> None:
     with pytest.raises(ModelOutputError, match=r"\(9, 9\) for a picture of 100x200"):
         regions_from(question(brush="b"), candidates(np.ones((9, 9), dtype=np.bool_)))
+
+
+def test_int_07_label_studios_own_coco_export_reads_a_polygon_with_a_hole(tmp_path: Path) -> None:
+    """Nested points would make the whole project's export fail."""
+    xml = config(tool("PolygonLabels", "car"))
+    regions = regions_from(question(polygon="polygonlabels"), candidates(MASK))
+    task = {
+        "id": 1,
+        "data": {"image": "street.png"},
+        "annotations": [{"id": 1, "result": regions, "completed_by": 1}],
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    converter = Converter(xml, str(tmp_path), download_resources=False)
+    converter.convert_to_coco(str(tmp_path / "tasks.json"), str(tmp_path / "out"), is_dir=False)
+    (found,) = json.loads((tmp_path / "out" / "result.json").read_text())["annotations"]
+    # A side lies 0.1 and 0.3 pixels inside the pixels it runs along.
+    assert found["area"] == pytest.approx(50.6 * 59.6 - 10.4 * 10.4, abs=1)
+    assert found["bbox"] == pytest.approx([10.1, 20.1, 50.6, 59.6], abs=0.1)
