@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
+from cloud.assist.bordered import BorderedModel
 from cloud.assist.interactive_model import InteractiveModel
 from cloud.sam_names import (
     SAM_MODELS,
@@ -35,7 +36,8 @@ class AssistLoader:
     def identity_of(self, section: AssistModelSection) -> Hashable:
         """See `Loader`; device and precision are the same for all."""
         place = self._place(section)
-        return self.name_of(section), place.resolve() if place is not None else None
+        where = place.resolve() if place is not None else None
+        return self.name_of(section), where, _mirrors(section)
 
     def stamp_of(self, section: AssistModelSection) -> object:
         """See `Loader`: size and date of every file of the weights."""
@@ -58,7 +60,8 @@ class AssistLoader:
 
     def load(self, section: AssistModelSection) -> InteractiveModel:
         """See `Loader`."""
-        return ADAPTERS[section.type](self, section)
+        model = ADAPTERS[section.type](self, section)
+        return BorderedModel(model) if _mirrors(section) else model
 
     def onnx(self, section: AssistModelSection) -> InteractiveModel:
         """An exported model, which needs no torch."""
@@ -119,6 +122,13 @@ ADAPTERS: dict[str, _Adapter] = {
     **dict.fromkeys(SAM_MODELS, _promptable),
     "onnx": AssistLoader.onnx,
 }
+
+
+def _mirrors(section: AssistModelSection) -> bool:
+    """SAM 2 squeezes pictures and pads none; the large ones learnt what padding is."""
+    if section.type == "sam2":
+        return False
+    return section.type == "tiny" if section.mirror_border is None else section.mirror_border
 
 
 def _precision(precision: str, device: str) -> str:

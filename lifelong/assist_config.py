@@ -18,6 +18,8 @@ class AssistModelSection(Section):
     # File or folder of the weights, of `onnx` the folder that `cornerloop models export` wrote;
     # None: what `cornerloop models pull` brought, and of `tiny` the shipped ones.
     checkpoint: Path | None = None
+    # Mirror a strip where pictures are padded, so that masks reach that border; None: of `tiny`.
+    mirror_border: bool | None = None
 
 
 class AssistSection(Section):

@@ -73,12 +73,17 @@ class Embeddings:
         """Why embeddings are not kept on disk though they should be; "" where they are."""
         return "" if self._files is None else self._files.trouble
 
+    def is_on_disk(self, picture: Picture, model: InteractiveModel) -> bool:
+        """Is the picture's embedding kept beyond this process?"""
+        key = EmbeddingKey(picture.digest, model.digest)
+        return self._files is not None and self._files.has(key)
+
     def are_there(self, picture: Picture, model: InteractiveModel) -> bool:
         """Is the picture's embedding in memory or on disk?"""
         key = EmbeddingKey(picture.digest, model.digest)
         if self._memory.get(key) is not None:
             return True
-        return self._files is not None and self._files.has(key)
+        return self.is_on_disk(picture, model)
 
     def of(
         self, picture: Picture, model: InteractiveModel, *, level: Level, work: Work

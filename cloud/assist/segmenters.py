@@ -19,7 +19,7 @@ from cloud.assist.embeddings import Embeddings
 from cloud.assist.finders import LikenessFinder, Seen, WordFinder
 from cloud.assist.interactive_model import Embedded, InteractiveModel
 from cloud.assist.model_room import ModelRoom
-from cloud.assist.prefetching import Prefetching
+from cloud.assist.prefetching import KIND, Prefetching
 from cloud.assist.prompt_checks import checked_wish
 from cloud.assist.turns import Level, Pause, Turns
 from cloud.assist.work_book import Work, WorkBook
@@ -133,6 +133,23 @@ class Segmenters:
             subject=subject,
             model=lambda: self._room.get(model, until_loaded=True),
         )
+
+    def embed(self, picture: Picture, *, model: str = "") -> bool:
+        """Embed a picture now unless that was done, however long the model takes to load.
+
+        Returns:
+            True where it was computed, False where it was there.
+        """
+        chosen = self._room.get(model, until_loaded=True)
+        if self._embeddings.are_there(picture, chosen):
+            return False
+        work = Work(KIND, picture.name, 1, 0.0)
+        self._embedded(picture, chosen, Level.PREFETCH, work)
+        return True
+
+    def is_on_disk(self, picture: Picture, *, model: str = "") -> bool:
+        """Will the picture's embedding be there for the next process?"""
+        return self._embeddings.is_on_disk(picture, self._room.get(model))
 
     def work(self) -> Sequence[WorkItem]:
         """See `PromptedSegmenter`."""

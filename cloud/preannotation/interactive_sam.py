@@ -30,6 +30,8 @@ EMBEDDING_VERSION = 1
 _KEPT_ON_DEVICE = 16
 _ONLY = "image"  # the name of the one array of models that have one
 
+_Arrays = Mapping[str, NDArray[np.generic]]
+
 
 class InteractiveSam:
     """See `InteractiveModel`; threads may share it, it keeps nothing of a prompt or picture."""
@@ -49,7 +51,7 @@ class InteractiveSam:
         self.takes_masks = takes_masks
         self._model = model
         self._device = torch.device(device)
-        self._on_device: OrderedDict[int, tuple[Embedded, Any]] = OrderedDict()
+        self._on_device: OrderedDict[int, tuple[_Arrays, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._pauses = _Pauses(model.encoder)
 
@@ -91,15 +93,15 @@ class InteractiveSam:
         """The arrays as the model's own tensors; on the CPU they share memory."""
         if self._device.type == "cpu":
             return _packed(self._model, embedded.arrays, self._device)
-        key = id(embedded)
+        key = id(embedded.arrays)
         with self._lock:
             kept = self._on_device.get(key)
-            if kept is not None and kept[0] is embedded:
+            if kept is not None and kept[0] is embedded.arrays:
                 self._on_device.move_to_end(key)
                 return kept[1]
         features = _packed(self._model, embedded.arrays, self._device)
         with self._lock:
-            self._on_device[key] = (embedded, features)
+            self._on_device[key] = (embedded.arrays, features)
             while len(self._on_device) > _KEPT_ON_DEVICE:
                 self._on_device.popitem(last=False)
         return features
@@ -170,9 +172,7 @@ def _tensors(features: Any) -> dict[str, Tensor]:
     return {field.name: getattr(features, field.name) for field in fields(features)}
 
 
-def _packed(
-    model: PromptableModel, arrays: Mapping[str, NDArray[np.generic]], device: torch.device
-) -> Any:
+def _packed(model: PromptableModel, arrays: _Arrays, device: torch.device) -> Any:
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     if isinstance(model, HqSam):
         return HqFeatures(**tensors)
