@@ -13,11 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud.assist_cli import assist
 from cloud.classes_cli import classes_app
 from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
 from cloud.doctor.doctor_cli import doctor
 from cloud.edges_cli import edges, rollout_app
+from cloud.embed_cli import embed
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
 from cloud.job.job_cli import job_app
@@ -29,6 +31,7 @@ from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
 from cloud.push_cli import push
 from cloud.review_cli import review_app
+from cloud.track_cli import track
 from lifelong.errors import LifelongError
 
 app = typer.Typer(
@@ -48,9 +51,12 @@ app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(conditions_app, name="conditions")
+app.command()(assist)
+app.command()(embed)
 app.command()(preannotate)
 app.command()(learn)
 app.command()(push)
+app.command()(track)
 app.command()(edges)
 app.command()(budget)
 app.command()(examples)

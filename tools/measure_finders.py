@@ -22,6 +22,7 @@ from cloud.assist.finders import Seen
 from cloud.assist.interactive_model import InteractiveModel, go_on
 from cloud.assist.likeness import EmbeddingLikeness
 from cloud.assist.mask_overlaps import iou
+from cloud.assist.propagation import propagated
 from cloud.demo.scenes import CONDITIONS, draw_layers, draw_scene, photograph_layers
 from cloud.preannotation.interactive_sam import InteractiveSam
 from cloud.preannotation.ontology import ontology_of
@@ -50,6 +51,7 @@ def main() -> None:
         "scenes": count,
         "words": words_figures(sam, count),
         "like_cars": scene_figures(sam, count, "car"),
+        "track_cars": track_figures(sam, min(count, 12)),
         "like_shapes": shape_figures(20, (320, 400)),
         "like_shapes_portrait": shape_figures(20, (500, 260)),
     }
@@ -105,6 +107,35 @@ def scene_figures(sam: InteractiveModel, count: int, name: str) -> dict[str, Any
             seconds.append(time.perf_counter() - begun)
             answers.append((found, objects[1:]))
     return {**_figures(answers, 0.5), "median_seconds": round(statistics.median(seconds), 3)}
+
+
+def track_figures(sam: InteractiveModel, count: int) -> dict[str, Any]:
+    """The largest car, while the camera turns by eight pixels a frame, for twelve frames."""
+    car = CITYSCAPES.id_of("car")
+    ious, frames, seconds = [], 0, []
+    for number in range(count):
+        seed = _SCENES + number
+        layers = draw_layers(seed)
+        image = photograph_layers(layers, seed, CONDITIONS[number % len(CONDITIONS)])
+        parts = [np.s_[:, 8 * step : 8 * step + 380] for step in range(13)]
+        numbers = [int(one) for one in np.unique(layers.instance[layers.mask == car]) if one]
+        largest = max((layers.instance == one for one in numbers), key=np.sum, default=None)
+        if largest is None or min(largest[part].sum() for part in parts) < 1_000:
+            continue
+        begun = time.perf_counter()
+        pictures = (image[part] for part in parts[1:])
+        answers = list(propagated(sam, image[parts[0]], pictures, {1: largest[parts[0]]}))
+        seconds.append((time.perf_counter() - begun) / len(parts))
+        frames += len(parts) - 1
+        for part, answer in zip(parts[1:], answers, strict=False):
+            if 1 in answer.seen:
+                ious.append(iou(answer.seen[1].mask, largest[part]))
+    return {
+        "frames": frames,
+        "seen_in": len(ious),
+        "mean_iou_where_seen": round(float(np.mean(ious)), 3) if ious else None,
+        "median_seconds_a_frame": round(statistics.median(seconds), 3) if seconds else None,
+    }
 
 
 def shape_figures(count: int, size: tuple[int, int]) -> dict[str, Any]:
