@@ -16,6 +16,7 @@ from cloud.assembly import (
     open_cloud,
     webhook_secret,
 )
+from cloud.assist_serving import PREFIX, backend_address, make_assist
 from cloud.reports import rounds_overview
 from cloud.service import Service
 from cloud.web.app import make_app
@@ -31,6 +32,9 @@ def serve(config: Config) -> None:
     Raises:
         RoundError: the service had to stop (another one took the lease); the page stops too.
     """
+    assist = make_assist(config, title=config.label_studio.project) if assisted(config) else None
+    if assist is not None:
+        config = with_backend(config, backend_address(config, assist.credentials))
     cloud = open_cloud(config)
     drafter = make_drafter(cloud)
     service = make_service(cloud, drafter)
@@ -42,6 +46,8 @@ def serve(config: Config) -> None:
         secret=webhook_secret(config.label_studio),
         fleet=make_fleet_view(open_cloud(config)),
     )
+    if assist is not None:
+        app.include_router(assist.router, prefix=PREFIX)
     server = uvicorn.Server(
         uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")
     )
@@ -58,9 +64,22 @@ def serve(config: Config) -> None:
     server.run()  # returns on SIGTERM and Ctrl-C
     stop.set()
     service.wake()
+    if assist is not None:
+        assist.close()
     loop.join(timeout=30)
     if ended:
         raise RoundError(f"rounds are no longer advanced here: {ended[0]}") from ended[0]
+
+
+def assisted(config: Config) -> bool:
+    """Is there a Label Studio whose smart tool could ask us?"""
+    return config.assist.enabled and config.annotation_folder is None
+
+
+def with_backend(config: Config, address: str) -> Config:
+    """The configuration with the address of our own model, if Label Studio can be told of it."""
+    section = config.label_studio.model_copy(update={"ml_backend": address})
+    return config.model_copy(update={"label_studio": section})
 
 
 def _overview(reader: Cloud) -> Callable[[], dict[str, Any]]:

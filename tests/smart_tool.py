@@ -1,6 +1,7 @@
 """Label Studio's smart tool in a real browser, as a person uses it."""
 
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,27 +44,34 @@ class SmartTool:
         self.page.wait_for_timeout(2000)
         self.page.get_by_text("Auto-Annotation", exact=True).first.click()
 
-    def choose(self, tool: str, label: str) -> None:
-        """Take a label of a tool, by the tool's name in the labelling config."""
-        self.page.evaluate(
-            """([tool, label]) => {
-                const store = Htx.annotationStore.selected
-                const control = store.names.get(tool)
-                const found = control.children.find(one => one._value === label)
-                if (!found.selected) found.toggleSelected()
-            }""",
-            [tool, label],
-        )
-        self.page.keyboard.press("m")
+    def choose(self, tool: str, label: str, *, shape: str = "key-point-tool") -> None:
+        """Take a label of a tool, by the tool's name in the labelling config, and the smart tool.
+
+        The editor shows the labels of all tools in the order of the config.
+        """
+        config = str(self.page.evaluate("() => Htx.annotationStore.store.config"))
+        shown = [
+            (tag.get("name"), one.get("value"))
+            for tag in ElementTree.fromstring(config).iter()
+            if tag.tag.endswith("Labels")
+            for one in tag.iter("Label")
+        ]
+        chosen = self.page.locator(".lsf-label").nth(shown.index((tool, label)))
+        if "lsf-label_selected" not in str(chosen.get_attribute("class")):
+            chosen.click()
+        # The smart tool has a shape of its own, whatever label is taken.
+        self.page.locator("button.lsf-tool_smart").first.hover()
+        self.page.locator(f"button.lsf-tool_smart[aria-label={shape}]").click()
+        self.page.mouse.move(5, 5)
         self.page.wait_for_timeout(300)
 
     def click(self, x: float, y: float, *, negative: bool = False) -> float:
         """Click at shares of the picture, with Alt where it is `negative`; seconds to the answer.
 
-        Ctrl is held as well: a region that lies there already would be selected instead.
+        Else Ctrl is held: a region that lies there already would be selected instead.
         """
         left, top = self._place(x, y)
-        keys = ["Control", *(["Alt"] if negative else [])]
+        keys = ["Alt" if negative else "Control"]
         return self._answered(lambda: self._with(keys, lambda: self.page.mouse.click(left, top)))
 
     def drag(self, x0: float, y0: float, x1: float, y1: float) -> float:
@@ -108,7 +116,8 @@ class SmartTool:
     def wait_until_saved(self) -> None:
         """The editor saves a draft some seconds after the last change."""
         self.page.wait_for_function(
-            "() => { const a = Htx.annotationStore.selected; return a.draftSaved && !a.isDraftSaving }",
+            "() => Htx.annotationStore.selected.draftSaved"
+            " && !Htx.annotationStore.selected.isDraftSaving",
             timeout=30_000,
         )
         self.page.wait_for_timeout(1000)
@@ -131,7 +140,7 @@ class SmartTool:
         """Seconds until what was asked has been answered and drawn."""
         before = self.page.evaluate(_SUGGESTED)
         with self.page.expect_response(
-            lambda answer: "interactive-annotating" in answer.url, timeout=100_000
+            lambda answer: "interactive-annotating" in answer.url, timeout=30_000
         ) as answer:
             begin = time.monotonic()
             action()
