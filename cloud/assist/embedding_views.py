@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cloud.assist.interactive_model import Embedded, InteractiveModel
 from lifelong.errors import ModelOutputError
-from lifelong.records.prompts import Point
+from lifelong.records.prompts import Box, Point
 
 Floats = NDArray[np.float32]
 
@@ -62,6 +62,24 @@ class View:
         x = np.interp(column * _STRIDE + middle, self.xs, np.arange(len(self.xs)))
         y = np.interp(row * _STRIDE + middle, self.ys, np.arange(len(self.ys)))
         return Point(float(x) + 0.5, float(y) + 0.5)
+
+    def cells_in(self, box: Box) -> tuple[slice, slice]:
+        """Rows and columns of the cells that a box in pixels of the picture touches; one or more.
+
+        Args:
+            box: touches the picture.
+        """
+        rows, columns = (
+            slice(
+                int(low[_inside(begin, low)]) // _STRIDE, int(low[_inside(end, low)]) // _STRIDE + 1
+            )
+            for begin, end, low in ((box.y0, box.y1, self.ys), (box.x0, box.x1, self.xs))
+        )
+        return rows, columns
+
+
+def _inside(place: float, along: Floats) -> int:
+    return min(max(int(place), 0), len(along) - 1)
 
 
 def view_of(model: InteractiveModel, embedded: Embedded) -> View:

@@ -152,7 +152,7 @@ def _looked_for(frame: _Frame, one: _Object, rules: PropagationRules) -> Sightin
     fine, area = _fine(frame, expected), max(1.0, float(_fine(frame, one.mask).sum()))
     most = rules.largest_change**ago
     best: tuple[float, Floats, float] | None = None
-    prompts = [_expected(expected, rules), _nearby(view, expected, one, rules)]
+    prompts = [_expected(expected, rules), _nearby(view, expected, one)]
     previous = frame.model.hint(expected, frame.embedded) if frame.model.takes_masks else None
     for prompt in prompts:
         for low_res, predicted in _answers(frame, prompt, previous):
@@ -193,17 +193,12 @@ def _expected(mask: Mask, rules: PropagationRules) -> Prompt:
     )
 
 
-def _nearby(view: View, expected: Mask, one: _Object, rules: PropagationRules) -> Prompt:
-    """The most similar place in the box, with the box as far again on every side."""
-    box = _box(expected, 0.5)
-    similar = view.similarity(one.looks)
-    rows, columns = np.nonzero(view.valid)
-    order = np.argsort(-similar[rows, columns], kind="stable")
-    for number in order:
-        place = view.place_of(int(rows[number]), int(columns[number]))
-        if box.x0 <= place.x <= box.x1 and box.y0 <= place.y <= box.y1:
-            return Prompt(points=(place,))
-    return _expected(expected, rules)
+def _nearby(view: View, expected: Mask, one: _Object) -> Prompt:
+    """The most similar place in the box and half a box around it."""
+    rows, columns = view.cells_in(_box(expected, 0.5))
+    similar = view.similarity(one.looks)[rows, columns]
+    row, column = np.unravel_index(int(similar.argmax()), similar.shape)
+    return Prompt(points=(view.place_of(rows.start + int(row), columns.start + int(column)),))
 
 
 def _box(mask: Mask, margin: float) -> Box:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from annotation.assist.segmenter import Thresholds
+from annotation.assist.segmenter import Readiness, Thresholds
 from cloud.assist.finders import Seen
 from cloud.assist.interactive_model import Decoded, go_on
+from cloud.assist_assembly import make_segmenter
 from cloud.demo.scenes import CONDITIONS, draw_scene
 from cloud.preannotation.interactive_sam import InteractiveSam
 from cloud.preannotation.ontology import ontology_of
@@ -15,6 +16,8 @@ from cloud.preannotation.semantic_labels import TinyLabeler
 from cloud.preannotation.text_detectors import FoundBoxes, load_grounding_dino, load_owlv2
 from cloud.preannotation.word_choice import ConfiguredWords
 from cloud.preannotation.word_finder import ClassWords, DetectorWords, Vocabulary
+from cloud.text_detector_weights import missing_detector
+from lifelong.config import Config
 from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ConfigError, ModelOutputError, PromptError
 from lifelong.records.label_map import CITYSCAPES
@@ -293,3 +296,33 @@ def test_int_19_a_detector_in_a_folder_is_used(tmp_path):
         labels=["Car", "Road"], thresholds=Thresholds(box=0.0, text=0.0),
     )  # fmt: skip
     assert finder.trouble == "" and {one.label for one in found} == {"Car"}
+
+
+def test_int_19_what_is_missing_is_known_before_anybody_asks(tmp_path):
+    def section(**words):
+        return PreannotationSection.model_validate(
+            {"weights_path": tmp_path / "none", "text_prompts": words}
+        )
+
+    assert missing_detector(section()) == ""  # nobody asked for a detector
+    assert missing_detector(section(box_threshold=0.2)) == ""
+    said = missing_detector(section(detector="owlv2"))
+    assert "models pull google/owlv2-base-patch16-ensemble" in said
+    assert missing_detector(section(model=str(tmp_path))) == ""  # a folder that is there
+    segmenter = make_segmenter(
+        Config(journal_path=tmp_path / "journal", preannotation=section(detector="owlv2"))
+    )
+    try:
+        segmenter.start()
+        segmenter.size(Drawn())
+        (state,) = segmenter.states()
+    finally:
+        segmenter.close()
+    assert state.readiness is Readiness.DEGRADED and said in state.words
+
+
+class Drawn:
+    digest, name = "ab" * 32, "drawn"
+
+    def pixels(self):
+        return two_blocks()

@@ -9,6 +9,7 @@ from cloud.assist.interactive_model import Decoded, Embedded, go_on
 from cloud.assist.likeness import EmbeddingLikeness, LikenessRules
 from cloud.assist.mask_overlaps import distinct, extent_of, iou
 from lifelong.errors import ModelBusyError, ModelOutputError, PromptError
+from lifelong.records.prompts import Box
 from tests.drawn_shapes import ColourModel, draw_shapes
 
 SEEDS = range(2000, 2005)  # the rules were calibrated on seeds 1000 to 1019
@@ -144,9 +145,14 @@ def test_int_26_a_cell_is_clicked_where_it_lies_in_the_picture(size):
     model = ColourModel()
     view = view_of(model, model.embed(np.zeros((*size, 3), np.uint8)))
     scale = 256 / max(size)
+    everything = view.cells_in(Box(0, 0, size[1], size[0]))
+    assert view.valid[everything].sum() == view.valid.sum()
     for row, column in np.argwhere(view.valid)[::7]:
         place = view.place_of(int(row), int(column))
         assert 0 <= place.x <= size[1] and 0 <= place.y <= size[0]
+        rows, columns = view.cells_in(Box(place.x, place.y, place.x, place.y))
+        assert abs(rows.start - row) <= 1 and abs(columns.start - column) <= 1
+        assert (rows.stop, columns.stop) == (rows.start + 1, columns.start + 1)
         inner = (1 <= row < view.valid.any(1).sum() - 1) and (
             1 <= column < view.valid.any(0).sum() - 1
         )
