@@ -260,6 +260,12 @@ def _to_image(
     attention = layer.cross_attn_image_to_token
     heads = attention.num_heads
     k, v = _by_head(attention.k_proj(k), heads), _by_head(attention.v_proj(v), heads)
+    if len(k) == 1:
+        # One click: what it gets has the layout that segment-anything goes on with; in the place
+        # of what came channel by channel, every later sum would jump about in memory.
+        alone = _by_head(attention.q_proj(keys + image_pe), heads)
+        seen: Tensor = layer.norm4(keys + attention.out_proj(_mixed(alone, k, v)))
+        return seen
     shared = None
     if len(keys) == 1 < len(k):
         shared, keys = keys, keys.new_empty((len(k), *keys.shape[1:]))
