@@ -261,7 +261,7 @@ def _arrays(points: Sequence[Point]) -> tuple[NDArray[np.float64], NDArray[np.in
 
 def _agreement(answer: bytes, mask: Mask) -> float:
     found = painted(answer, (mask.shape[0], mask.shape[1]))
-    return 0.0 if found is None else iou(found, mask)
+    return iou(np.zeros_like(mask) if found is None else found, mask)  # nothing found: no region
 
 
 def _ratio(one: float, other: float) -> float:
