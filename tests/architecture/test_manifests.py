@@ -35,7 +35,12 @@ COMMANDS = {
 }
 WITH_A_JOB = ("one-node", "s3", "kubeedge", "everything")
 # Made by people before the first apply, as docs/cluster.md says; none is in the repository.
-SECRETS = {"cornerloop-label-studio", "cornerloop-signing", "cornerloop-storage"}
+SECRETS = {
+    "cornerloop-assist",
+    "cornerloop-label-studio",
+    "cornerloop-signing",
+    "cornerloop-storage",
+}
 SECRET = re.compile("PASSWORD|TOKEN|SECRET|ACCESS_KEY")
 NO_SECRETS = {"LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN"}
 TLS = {"labels-tls", "cornerloop-tls"}
