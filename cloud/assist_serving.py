@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_AGAIN_SECONDS = 30.0
 PREFIX = "/assist"  # under which `cornerloop serve` answers
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"})
 
@@ -190,9 +191,34 @@ def backend_address(config: Config, credentials: Credentials) -> str:
     return credentials.url(own_address(config.web.host, config.web.port) + PREFIX)
 
 
-def _told(
-    served: ServedAssist, address: str, config: Config, *, shows_password: bool
-) -> list[str]:
+def keep_connected(config: Config, address: str, stop: threading.Event) -> None:
+    """Tell the loop's own project of this model when the service starts: the address or the
+    password may be another one than before. A project that is new is told with its first drafts.
+
+    Args:
+        address: with user and password.
+    """
+    from cloud.assembly import open_label_studio
+
+    while not stop.is_set():
+        try:
+            studio = open_label_studio(config)
+            try:
+                for project in studio.projects_titled(config.label_studio.project):
+                    # Before drafts are shown, the model would be asked for every opened task.
+                    if studio.shown_version(project.project_id):
+                        refusal = ensure_backend(studio, project.project_id, address)
+                        if refusal:
+                            logger.warning("project %d: %s", project.project_id, refusal)
+            finally:
+                studio.close()
+            return
+        except LifelongError as error:
+            logger.info("the smart tool's model is not connected yet: %s", error)
+        stop.wait(_AGAIN_SECONDS)
+
+
+def _told(served: ServedAssist, address: str, config: Config, *, shows_password: bool) -> list[str]:
     section, user = config.assist, served.credentials.user
     if os.environ.get(section.password_env):
         kept = f"the password in {section.password_env}"

@@ -16,7 +16,7 @@ from cloud.assembly import (
     open_cloud,
     webhook_secret,
 )
-from cloud.assist_serving import PREFIX, backend_address, make_assist
+from cloud.assist_serving import PREFIX, backend_address, keep_connected, make_assist
 from cloud.reports import rounds_overview
 from cloud.service import Service
 from cloud.web.app import make_app
@@ -61,6 +61,10 @@ def serve(config: Config) -> None:
         # Daemon, and not waited for: its answers are whole or absent, and nodes do not need them.
         questions = make_escalations(cloud, drafter)
         threading.Thread(target=questions.run, args=(stop,), name="questions", daemon=True).start()
+    if config.label_studio.ml_backend and assist is not None:
+        threading.Thread(
+            target=_connect, args=(server, stop, config), name="smart tool", daemon=True
+        ).start()
     server.run()  # returns on SIGTERM and Ctrl-C
     stop.set()
     service.wake()
@@ -80,6 +84,13 @@ def with_backend(config: Config, address: str) -> Config:
     """The configuration with the address of our own model, if Label Studio can be told of it."""
     section = config.label_studio.model_copy(update={"ml_backend": address})
     return config.model_copy(update={"label_studio": section})
+
+
+def _connect(server: uvicorn.Server, stop: threading.Event, config: Config) -> None:
+    """When we answer: Label Studio asks the model for its health before it is connected."""
+    while not server.started and not stop.wait(0.2):
+        pass
+    keep_connected(config, config.label_studio.ml_backend, stop)
 
 
 def _overview(reader: Cloud) -> Callable[[], dict[str, Any]]:

@@ -15,7 +15,7 @@ from annotation.assist.label_tools import LabelTools, label_tools
 from annotation.assist.look_ahead import Embed, LookAhead
 from annotation.assist.projects import KnownProject, Projects
 from annotation.assist.question import Question
-from annotation.assist.questions import question_from, question_from_words
+from annotation.assist.questions import prompted_image, question_from, question_from_words
 from annotation.assist.requests import (
     PredictRequest,
     Task,
@@ -182,7 +182,7 @@ class AssistBackend:
             return [], 0.0
         tools = label_tools(request.label_config)
         model = model_of(project.extras)
-        picture = self._picture(tools, task, project, request)
+        picture = self._picture(tools, task, project, request, prompted_image(tools, prompts))
         size = self._segmenter.size(picture, model=model)
         question = question_from(
             tools,
@@ -202,7 +202,7 @@ class AssistBackend:
             return []
         tools = label_tools(request.label_config)
         model = model_of(project.extras)
-        picture = self._picture(tools, task, project, request)
+        picture = self._picture(tools, task, project, request, tools.image)
         size = self._segmenter.size(picture, model=model)
         question = question_from_words(
             tools,
@@ -244,8 +244,10 @@ class AssistBackend:
         return regions, max((score_of(region) for region in regions), default=0.0)
 
     def _picture(
-        self, tools: LabelTools, task: Task, project: KnownProject, request: PredictRequest
-    ) -> Picture:
+        self, tools: LabelTools, task: Task, project: KnownProject, request: PredictRequest,
+        image: str,
+    ) -> Picture:  # fmt: skip
+        """The picture in the <Image> of that name."""
         params = request.params
         access = ProjectAccess(
             hostname=project.hostname,
@@ -254,7 +256,7 @@ class AssistBackend:
             password=(params.password if params else None) or "",
         )
         return self._pictures.picture(
-            address_of(task.data, tools.data_field), task_id=task.id, project=access
+            address_of(task.data, tools.field_of(image)), task_id=task.id, project=access
         )
 
     def _embed(self, number: int, coming: Iterable[tuple[int, Mapping[str, object]]]) -> None:

@@ -340,7 +340,7 @@ def test_int_20_the_pictures_get_what_label_studio_said(backend: Backend) -> Non
     """INT-20: host and token of /setup, the log-in of the request; none of it on disk."""
     backend.it.setup(a_setup(access_token="s3cret"))
     backend.predict(a_click(50, 50))
-    access = backend.pictures.asked[-1][2]
+    (access,) = (access for address, _, access in backend.pictures.asked if address == "a.jpg")
     assert (access.hostname, access.access_token) == ("http://ls", "s3cret")
     assert (access.login, access.password) == ("me", "pw")
     backend.predict(words("car"))
@@ -405,3 +405,21 @@ def test_many_threads_get_the_answers_to_their_own_clicks(backend: Backend) -> N
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_int_04_of_two_pictures_in_a_task_the_one_that_was_clicked_is_fetched(
+    backend: Backend,
+) -> None:
+    """INT-04: beside ours stands a second one, which shows where the draft is unsure."""
+    two = CONFIG.replace("<View>", '<View><Image name="first" value="$other"/>').replace(
+        "</View>", '<BrushLabels name="b2" toName="first"><Label value="car"/></BrushLabels></View>'
+    )
+    body = json.loads(a_request([a_click(50, 50)], {"data": {"photo": "a.jpg", "other": "b.jpg"}}))
+    (answer,) = backend.it.predict(json.dumps({**body, "label_config": two}).encode())
+    assert answer["result"] and backend.pictures.asked[-1][0] == "a.jpg"
+    click = a_click(50, 50, from_name="b2", to_name="first")
+    body["params"]["context"]["result"] = [
+        {**click, "type": "brushlabels", "value": {"format": "rle", "brushlabels": ["car"]}}
+    ]
+    (answer,) = backend.it.predict(json.dumps({**body, "label_config": two}).encode())
+    assert backend.pictures.asked[-1][0] == "b.jpg"
