@@ -25,6 +25,7 @@ from annotation.assist.requests import (
     webhook_request,
 )
 from annotation.assist.segmenter import (
+    Mask,
     ModelState,
     Picture,
     PromptedSegmenter,
@@ -33,6 +34,7 @@ from annotation.assist.segmenter import (
 )
 from annotation.assist.shortcomings import shortcomings
 from annotation.assist.switches import switches_from
+from annotation.assist.targets import covered
 from annotation.assist.text_prompts import remembered
 from annotation.assist.troubles import Troubles
 from annotation.regions import Region
@@ -194,7 +196,21 @@ class AssistBackend:
         self._look_ahead.begun(project.number, task.id)
         if question.words:
             self._projects.remember_words(project.number, remembered(question.words))
+        if question.example is not None:
+            there = covered(tools, task.regions, image=question.image, size=size)
+            return self._alike(picture, question, there, model)
         return self._regions(picture, question, model)
+
+    def _alike(
+        self, picture: Picture, question: Question, there: Mask, model: str
+    ) -> tuple[list[Region], float]:
+        """What looks like the example and has no region yet."""
+        assert question.example is not None
+        found = self._segmenter.find_like(
+            picture, question.example, label=question.label, model=model
+        )
+        new = [one for one in found if 2 * (one.mask & there).sum() <= one.mask.sum()]
+        return _scored(regions_from_found(question, new))
 
     def _drafted(self, request: PredictRequest, task: Task, project: KnownProject) -> Any:
         """A whole task without a click: what the project's last words find in it, if any."""
@@ -227,11 +243,6 @@ class AssistBackend:
                 model=model,
             )
             regions = regions_from_found(question, found)
-        elif question.example is not None:
-            alike = self._segmenter.find_like(
-                picture, question.example, label=question.label, model=model
-            )
-            regions = regions_from_found(question, alike)
         else:
             several = question.candidate > 0 or question.all_candidates
             wish = Wish(
@@ -241,7 +252,7 @@ class AssistBackend:
             )
             candidates = self._segmenter.segment(picture, wish, model=model)
             regions = regions_from_candidates(question, candidates)
-        return regions, max((score_of(region) for region in regions), default=0.0)
+        return _scored(regions)
 
     def _picture(
         self, tools: LabelTools, task: Task, project: KnownProject, request: PredictRequest,
@@ -303,10 +314,10 @@ def model_of(extras: Mapping[str, Any]) -> str:
     return str(extras.get("model_name") or "")
 
 
-def score_of(region: Region) -> float:
-    """What a region says of itself, 0 .. 1."""
-    score = region.get("score")
-    return float(score) if isinstance(score, int | float) else 0.0
+def _scored(regions: list[Region]) -> tuple[list[Region], float]:
+    """The regions, and the best score among them, 0 .. 1."""
+    scores = [region.get("score") for region in regions]
+    return regions, max((one for one in scores if isinstance(one, int | float)), default=0.0)
 
 
 def address_of(data: Mapping[str, object], name: str) -> str:

@@ -7,6 +7,8 @@ under the first positive click is meant, and where none does, the newest one.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from annotation.assist.label_tools import LabelTools
 from annotation.assist.marks import Mark, marks_of, mask_of
 from annotation.assist.question import Target
@@ -58,6 +60,18 @@ def region_meant(
             raise unreadable
         return None
     return _target(*fallback), fallback[0]
+
+
+def covered(tools: LabelTools, regions: Regions, *, image: str, size: tuple[int, int]) -> Mask:
+    """(H, W): what lies under a region of any class; regions that cannot be read are left out."""
+    found = np.zeros(size, dtype=np.bool_)
+    for mark in marks_of(regions(), "region"):
+        if _is_region(tools, image, mark):
+            try:
+                found |= mask_of(mark, size)
+            except PromptError:
+                continue
+    return found
 
 
 def _is_region(tools: LabelTools, image: str, mark: Mark) -> bool:

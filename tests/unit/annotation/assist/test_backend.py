@@ -252,6 +252,9 @@ def test_int_26_like_this_looks_for_what_the_newest_region_shows(backend: Backen
     (region,) = backend.predict(a_click(30, 50))["result"]
     answer = backend.predict(words("like this"), drafts=[{"result": [region]}])
     assert painted(answer["result"][0])[30, 44] and not painted(answer["result"][0])[30, 24]
+    (other,) = backend.predict(a_click(55, 50))["result"]  # 20 pixels from the example: found
+    drafts = [{"result": [other, region]}]
+    assert backend.predict(words("like this"), drafts=drafts)["result"] == []
 
 
 def test_int_25_an_eraser_answers_with_the_region_it_changes(backend: Backend) -> None:
