@@ -149,7 +149,7 @@ def reduce_model(
 def export_model(
     name: Annotated[str, typer.Argument(help="tiny_sam, sam_vit_b, sam_vit_l, mobile_sam …")],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder to write. Default: ./NAME-onnx.")
+        Path | None, typer.Option("--to", "--out", help="Folder to write. Default: ./NAME-onnx.")
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="File of the weights, not a pulled one.")

@@ -174,10 +174,9 @@ def session_of(path: Path, *, device: str = "cpu", threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    providers = _providers(device)
     try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=_providers(device)
-        )
+        return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except Exception as error:  # ONNX Runtime raises its own types per error code
         raise ModelLoadError(f"{path}: ONNX Runtime cannot load it ({error})") from error
 
