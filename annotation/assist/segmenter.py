@@ -149,7 +149,7 @@ class PromptedSegmenter(Protocol):
         """Everything that looks like what lies under `example`, without what overlaps it."""
 
     def prefetch(self, pictures: Iterable[Picture], *, subject: str, model: str = "") -> str:
-        """Embed pictures when nobody waits for a click; the work's id, "" where all are there."""
+        """Embed pictures when nobody waits for a click; the work's id, "" of an empty list."""
 
     def work(self) -> Sequence[WorkItem]:
         """What is under way, and what ended lately; newest first."""
