@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.assist_requests import Mask, painted, predict_body, setup_body
-from bench.assist_servers import Peers, Server, ours, sam_example
+from bench.assist_servers import BenchServerError, Peers, Server, ours, sam_example
 from bench.assist_settings import NOWHERE, settings_for
 from bench.assist_studio import PictureFolder
 from lifelong.records.prompts import Point
 
+_Answers = dict[bytes, bytes | None]  # by bodies; None where the server failed
 _FIRST = 100  # number of the first picture, apart from those of the other parts
 
 
@@ -50,15 +51,20 @@ def annotator_figures(case: AnnotatorsCase) -> dict[str, object]:
     pictures = PictureFolder(case.folder / "pictures", case.height, case.width)
     people = [_clicks_of(person, case, pictures) for person in range(case.annotators)]
     settings = settings_for(pictures.root, NOWHERE, memory_mib=1)
+    figures: dict[str, object] = {}
     with ours(case.folder / "ours-alone", settings) as server:
         server.ask("POST", "/setup", setup_body())
         alone = {body: server.predict(body)[0] for body in _bodies(people)}
+        figures["annotators_regions"] = sum(
+            painted(answer, pictures.size) is not None for answer in alone.values()
+        )
     with ours(case.folder / "ours-together", settings) as server:
         server.ask("POST", "/setup", setup_body())
         together, took, seconds = _at_once(server, people)
-    figures: dict[str, object] = {
+    figures |= {
         "annotators": case.annotators, "annotators_pictures": case.pictures,
         "annotators_clicks": len(took),
+        "annotators_failed": _failed(together),
         "annotators_masks_differ": _differing(alone, together, pictures.size),
         "annotators_p50_ms": _percentile(took, 50), "annotators_p99_ms": _percentile(took, 99),
         "annotators_clicks_a_second": round(len(took) / seconds, 1),
@@ -80,6 +86,7 @@ def _peer_figures(
         alone = {body: peer.predict(body)[0] for body in _bodies(people)}
         together, took, _ = _at_once(peer, people)
     return {
+        "peer_annotators_failed": _failed(together),
         "peer_annotators_masks_differ": _differing(alone, together, pictures.size),
         "peer_annotators_p50_ms": _percentile(took, 50),
         "peer_annotators_p99_ms": _percentile(took, 99),
@@ -105,20 +112,20 @@ def _bodies(people: Sequence[Sequence[_Click]]) -> list[bytes]:
 
 def _at_once(
     server: Server, people: Sequence[Sequence[_Click]]
-) -> tuple[dict[bytes, bytes], list[float], float]:
-    """Answers by bodies, the seconds of every click, and of all together."""
-    answers: dict[bytes, bytes] = {}
+) -> tuple[_Answers, list[float], float]:
+    """Answers by bodies, the seconds of every click that got one, and of all together."""
+    answers: _Answers = {}
     took: list[float] = []
-    failures: list[Exception] = []
 
     def work(clicks: Sequence[_Click]) -> None:
-        try:
-            for click in clicks:
+        for click in clicks:
+            try:
                 answer, seconds = server.predict(click.body)
+            except BenchServerError:
+                answers[click.body] = None
+            else:
                 answers[click.body] = answer
                 took.append(seconds)
-        except Exception as error:
-            failures.append(error)
 
     threads = [threading.Thread(target=work, args=(clicks,)) for clicks in people]
     begun = time.perf_counter()
@@ -127,23 +134,26 @@ def _at_once(
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - begun
-    if failures:
-        raise failures[0]
     return answers, took, seconds
 
 
-def _differing(
-    expected: dict[bytes, bytes], found: dict[bytes, bytes], size: tuple[int, int]
-) -> int:
-    """Of how many clicks is a pixel of the mask another one?"""
+def _differing(expected: dict[bytes, bytes], found: _Answers, size: tuple[int, int]) -> int:
+    """Of how many clicks with an answer is a pixel of the mask another one?"""
     return sum(
-        not _equal(painted(answer, size), painted(found[body], size))
-        for body, answer in expected.items()
+        not _equal(painted(expected[body], size), painted(answer, size))
+        for body, answer in found.items()
+        if answer is not None
     )
 
 
 def _equal(one: Mask | None, other: Mask | None) -> bool:
-    return one is not None and other is not None and bool(np.array_equal(one, other))
+    if one is None or other is None:
+        return one is other  # an empty mask is no region
+    return bool(np.array_equal(one, other))
+
+
+def _failed(answers: _Answers) -> int:
+    return sum(answer is None for answer in answers.values())
 
 
 def _percentile(seconds: Sequence[float], percent: float) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from annotation.assist.segmenter import Wish
-from bench.assist_precision import served
+from bench.assist_quality import tiny
 from cloud.assist.clicks import Clicks
 from cloud.assist.onnx_sam import load_onnx_sam
 from cloud.demo.scenes import draw_scene
@@ -41,7 +41,7 @@ def onnx_figures(folder: Path) -> dict[str, object]:
 
     The tiny SAM's best and its three masks, for a point, two points, a box, and both together.
     """
-    torch, clicks = served("float32"), Clicks()
+    torch, clicks = tiny("float32"), Clicks()
     exported = load_onnx_sam(exported_tiny(folder), device="cpu")
     differing, pixels, worst = 0, 0, (0, 0)
     for number, (height, width) in enumerate(SIZES):
