@@ -1,28 +1,20 @@
 """A person clicks in a real Label Studio, and `cornerloop assist` answers as a real process."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
-from PIL import Image
 
 from annotation.brush_rle import mask_from_rle
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from cloud.demo.scenes import draw_scene
 from lifelong.records.label_map import CITYSCAPES
+from tests.assist_room import CAR_BOX, CAR_CENTRE, HEIGHT, SEED, WIDTH, a_project, assist_process
 from tests.smart_tool import CHROMIUM, smart_tool
 
 pytestmark = [
@@ -31,67 +23,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}; `make test` installs it"),
 ]
-
-SEED, HEIGHT, WIDTH = 507, 320, 480
-CAR_BOX = (239, 143, 299, 198)  # of the car that is clicked on
-CAR_CENTRE = (274, 168)
-CONFIG = """<View>
-  <Image name="photo" value="$photo"/>
-  <TextArea name="words" toName="photo" editable="true" rows="1" maxSubmissions="1"/>
-  <BrushLabels name="paint" toName="photo" smart="false">
-    <Label value="car" background="#0000ff"/><Label value="road" background="#804080"/>
-  </BrushLabels>
-  <KeyPointLabels name="click" toName="photo" smart="true" smartOnly="true">
-    <Label value="car"/><Label value="road"/>
-  </KeyPointLabels>
-  <RectangleLabels name="frame" toName="photo" smart="true" smartOnly="true">
-    <Label value="car"/><Label value="road"/><Label value="Eraser"/>
-  </RectangleLabels>
-</View>"""
-
-
-@contextmanager
-def assist_process(folder: Path, server: LabelStudioServer, project: int) -> Iterator[str]:
-    """`cornerloop assist`, connected to a project; yields its address."""
-    (folder / "config.yaml").write_text(
-        yaml.safe_dump({"label_studio": {"url": server.url}, "assist": {"port": 0}})
-    )
-    log = (folder / "assist.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cloud", "assist", "-c", str(folder / "config.yaml"),
-         "--connect", str(project)],
-        env={**os.environ, "CORNERLOOP_LABEL_STUDIO_TOKEN": server.token},
-        stdout=log, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        told = (folder / "assist.log").read_text
-        deadline = time.monotonic() + 120
-        while f"project {project} is connected" not in told():
-            assert process.poll() is None and time.monotonic() < deadline, told()
-            time.sleep(0.2)
-        address = told().split("interactive annotation at ")[1].split(",")[0]
-        while httpx.get(f"{address}/ready").status_code != 200:
-            assert process.poll() is None and time.monotonic() < deadline, told()
-            time.sleep(0.2)
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        log.close()
-
-
-def a_project(server: LabelStudioServer, studio: LabelStudio, folder: Path) -> tuple[int, int]:
-    """A project by hand with one street in it: its id and its task's."""
-    pictures = server.documents_root / folder.name
-    pictures.mkdir(parents=True, exist_ok=True)
-    scene = draw_scene(SEED, "clear", HEIGHT, WIDTH)
-    Image.fromarray(scene.image).save(pictures / "street.png")
-    project = studio.create_project(f"Clicks {folder.name}"[:50], CONFIG, "")
-    studio.add_local_folder(project, pictures)
-    address = f"/data/local-files/?d={folder.name}/street.png"
-    studio.import_tasks(project, [{"data": {"photo": address}}])
-    ((task, _),) = studio.tasks_to_come(project, after=0, count=1)
-    return project, task
 
 
 def truth() -> NDArray[np.bool_]:
@@ -128,7 +59,7 @@ def test_int_02_click_negative_click_box_and_words_in_a_real_browser(
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with closing(LabelStudio(label_studio_server.url, label_studio_server.token, 60.0)) as studio:
-        project, task = a_project(label_studio_server, studio, tmp_path)
+        project, (task,) = a_project(label_studio_server, studio, tmp_path)
         with (
             assist_process(tmp_path, label_studio_server, project),
             smart_tool(label_studio_server) as tool,
