@@ -75,7 +75,7 @@ def assist_process(
 def a_project(
     server: LabelStudioServer, studio: LabelStudio, folder: Path, *, streets: int = 1
 ) -> tuple[int, list[int]]:
-    """A project by hand with streets in it, the first one always the same: its id and its tasks'."""
+    """A project by hand with streets in it, the first always the same: its id and its tasks'."""
     pictures = server.documents_root / folder.name
     pictures.mkdir(parents=True, exist_ok=True)
     project = studio.create_project(f"Clicks {folder.name}"[:50], CONFIG, "")
