@@ -6,11 +6,16 @@ import subprocess
 import sys
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from cloud import weights_catalogue
+from cloud.assist.onnx_sam import load_onnx_sam
+from cloud.demo.scenes import draw_scene
 from cloud.models_cli import models_app
+from cloud.models_export import objects_of
+from lifelong.records.pixels import jpeg_from_image
 from tests.weights_server import serving
 
 DATA = os.urandom(5000)
@@ -117,3 +122,57 @@ def test_ops_03_an_error_is_one_line_with_a_remedy(tmp_path):
     assert result.returncode == 1
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("cornerloop: /no/such/stick: no such folder; --from takes")
+
+
+@pytest.mark.slow
+def test_int_15_export_as_people_type_it(tmp_path):
+    """INT-15: the shipped SAM to a folder, and an int8 encoder calibrated on one's own pictures."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(4):
+        scene = draw_scene(9_100 + number, "clear")
+        (pictures / f"{number}.jpg").write_bytes(jpeg_from_image(scene.image))
+
+    done = CliRunner().invoke(
+        models_app,
+        ["export", "tiny_sam", "--to", str(tmp_path / "out"), "--calibrate", str(pictures),
+         "--json"],
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said == json.loads((tmp_path / "out" / "model.json").read_text())
+    assert (said["int8"]["calibrated_on"], said["int8"]["prompts"]) == (2, 18)
+    assert "tiny_sam: decoder to ONNX" in done.stderr
+    model = load_onnx_sam(tmp_path / "out", precision="int8", device="cpu")
+    assert model.name == "tiny_sam_int8"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["sam2_tiny"], "is not built of segment-anything's parts"),
+        (["tiny_sam", "--checkpoint", "none.safetensors"], "none.safetensors"),
+        (["tiny_sam", "--calibrate", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_int_15_what_cannot_be_exported_leaves_no_folder(given, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    done = CliRunner().invoke(models_app, ["export", *given, "--to", "out"])
+
+    assert words in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_int_15_objects_of_labelled_pictures():
+    """Connected parts of one class, largest first; not what nobody knows, and no specks."""
+    classes = np.full((100, 100), 255, np.uint8)
+    classes[:20, :20] = 3
+    classes[50:90, 50:90] = 3
+    classes[0:30, 60:90] = 7
+    classes[99, 99] = 1
+
+    sizes = [int(part.sum()) for part in objects_of(classes)]
+
+    assert sizes == [1600, 900, 400]
