@@ -77,7 +77,7 @@ def tiny(precision: str, *, takes_masks: bool = False) -> InteractiveSam:
 def _models(onnx: Path | None) -> Iterator[tuple[str, InteractiveModel]]:
     yield "float32", tiny("float32")
     yield "float32_earlier_logits", tiny("float32", takes_masks=True)
-    yield "bfloat16", tiny("bfloat16")
+    yield "bfloat16", tiny("bfloat16_encoder")
     if onnx is not None:
         for precision in ("float32", "int8"):
             yield f"onnx_{precision}", load_onnx_sam(onnx, precision=precision, device="cpu")

@@ -32,7 +32,8 @@ class AssistSection(Section):
     # Further models; a project asks for one by `model_name` in the backend's extra parameters.
     models: dict[str, AssistModelSection] = Field(default_factory=dict)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
-    # `auto`: bfloat16 where the processor computes in it, float32 elsewhere.
+    # Of the encoder; clicks are decoded in float32. `auto`: bfloat16 where the processor computes
+    # in it, float32 elsewhere and for the tiny SAM.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     # Where embeddings are kept; None: `embeddings` beside the journal.
     embeddings_path: Path | None = None

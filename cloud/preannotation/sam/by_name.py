@@ -95,7 +95,7 @@ def promptable_from(
     Args:
         masks: `type` must be one of `PROMPTABLE`.
         device: as torch takes it: cpu, cuda, cuda:1 …
-        precision: float32 or bfloat16.
+        precision: float32, bfloat16, or bfloat16_encoder, which decodes in float32.
         weights_path: where `cornerloop models pull` keeps weights; None: its usual place.
 
     Raises:

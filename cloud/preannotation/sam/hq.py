@@ -115,12 +115,14 @@ class HqSam:
             network: `SamHQModel` with its weights.
             name: as the configuration says it.
             device: as torch takes it.
-            precision: float32 or bfloat16; answers are float32 anyway.
+            precision: float32, bfloat16, or bfloat16_encoder, which decodes in float32; answers
+                are float32 anyway.
         """
         self.name = name
         self._network = network.to(device).eval()
         self._device = torch.device(device)
-        self._half = precision == "bfloat16"
+        self._half_encoder = precision != "float32"
+        self._half_decoder = precision == "bfloat16"
         self._resize = ResizeLongestSide(network.config.vision_config.image_size)
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(-1, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(-1, 1, 1)
@@ -147,7 +149,7 @@ class HqSam:
             return []
         decoder = self._network.mask_decoder
         batch = torch.stack([self._prepared(checked_picture(image)) for image in images])
-        with self._precision():
+        with self._precision(half=self._half_encoder):
             seen = self._network.vision_encoder(batch)
             deep, early = seen.last_hidden_state, seen.intermediate_embeddings[0]
             fine = _sequence(decoder.encoder_conv1, decoder.encoder_norm, decoder.encoder_conv2)(
@@ -173,7 +175,7 @@ class HqSam:
         sparse, dense = self._encoded(embedding, prompts)
         own = (decoder.iou_token.weight, decoder.mask_tokens.weight, decoder.hq_token.weight)
         fixed = torch.cat(own).expand(len(sparse), 1, -1, -1)
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             found, keys = decoder.transformer(
                 point_embeddings=torch.cat([fixed, sparse], dim=2),
                 image_embeddings=embedding.features.image + dense,
@@ -207,7 +209,7 @@ class HqSam:
     def upscaled(self, keys: Tensor, pair: Tensor, fine: Tensor) -> Tensor:
         """(n, h·w, C) image tokens and (n, 2, c) kernels to (n, 4h, 4w) float32 logits."""
         decoder = self._network.mask_decoder
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             at_16 = keys.transpose(1, 2).reshape(
                 len(keys), -1, fine.shape[2] // 4, fine.shape[3] // 4
             )
@@ -245,8 +247,8 @@ class HqSam:
         side = self._resize.target_length
         return F.pad(pixels, (0, side - pixels.shape[2], 0, side - pixels.shape[1]))
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half)
+    def _precision(self, *, half: bool) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half)
 
 
 class _HqAnswers:

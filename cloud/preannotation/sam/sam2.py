@@ -146,12 +146,14 @@ class Sam2:
             network: `Sam2Model` with its weights.
             name: as the configuration says it.
             device: as torch takes it.
-            precision: float32 or bfloat16; answers are float32 anyway.
+            precision: float32, bfloat16, or bfloat16_encoder, which decodes in float32; answers
+                are float32 anyway.
         """
         self.name = name
         self._network = network.to(device).eval()
         self._device = torch.device(device)
-        self._half = precision == "bfloat16"
+        self._half_encoder = precision != "float32"
+        self._half_decoder = precision == "bfloat16"
         self._side: int = network.config.prompt_encoder_config.image_size
         self._mean = torch.tensor(PIXEL_MEAN, device=device).view(-1, 1, 1)
         self._std = torch.tensor(PIXEL_STD, device=device).view(-1, 1, 1)
@@ -172,7 +174,7 @@ class Sam2:
         if not images:
             return []
         batch = torch.stack([self._prepared(checked_picture(image)) for image in images])
-        with self._precision():
+        with self._precision(half=self._half_encoder):
             levels = self._network.get_image_embeddings(batch)
         at_4, at_8, at_16 = (level.float() for level in levels)
         return [
@@ -197,7 +199,7 @@ class Sam2:
         sparse, dense = self._encoded(embedding, prompts)
         own = (decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight)
         fixed = torch.cat(own).expand(len(sparse), 1, -1, -1)
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             found, keys = decoder.transformer(
                 point_embeddings=torch.cat([fixed, sparse], dim=2),
                 image_embeddings=embedding.features.at_16 + dense,
@@ -237,7 +239,7 @@ class Sam2:
     def upscaled(self, keys: Tensor, kernels: Tensor, features: Sam2Features) -> Tensor:
         """(n, h·w, C) image tokens and (n, K, c) kernels to (n, K, 4h, 4w) float32 logits."""
         decoder = self._network.mask_decoder
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             at_16 = keys.transpose(1, 2).reshape(len(keys), -1, *features.at_16.shape[2:])
             at_8 = decoder.upscale_conv1(at_16) + features.at_8
             at_8 = F.gelu(decoder.upscale_layer_norm(at_8))
@@ -278,8 +280,8 @@ class Sam2:
         square = F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
         return (square - self._mean) / self._std
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half)
+    def _precision(self, *, half: bool) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half)
 
 
 class _Sam2Answers:

@@ -37,14 +37,16 @@ class SegmentAnythingModel:
         precision: str = "float32",
     ) -> None:  # fmt: skip
         """Args:
-        precision: `float32`, or `bfloat16` for encoder and decoder; answers are float32.
+        precision: `float32`, `bfloat16` for encoder and decoder, or `bfloat16_encoder`; answers
+            are float32.
         """
         self.name = name
         self.stability_offset = stability_offset
         make_lean(sam.image_encoder)
         self._sam = sam.to(device).eval()
         self._device = torch.device(device)
-        self._half = precision == "bfloat16"
+        self._half_encoder = precision != "float32"
+        self._half_decoder = precision == "bfloat16"
         with torch.no_grad():
             self._image_pe = sam.prompt_encoder.get_dense_pe().flatten(2).permute(0, 2, 1)
 
@@ -64,7 +66,7 @@ class SegmentAnythingModel:
         if not images:
             return []
         prepared = torch.stack([self._prepared(image) for image in images])
-        with self._precision():
+        with self._precision(half=self._half_encoder):
             features = self._sam.image_encoder(prepared).float()
         return [
             Embedding(height=image.shape[0], width=image.shape[1], features=features[i : i + 1])
@@ -88,7 +90,7 @@ class SegmentAnythingModel:
         fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).unsqueeze(0)
         tokens = torch.cat([fixed.expand(len(sparse), -1, -1), sparse], dim=1)
         image = (embedding.features + dense).flatten(2).permute(0, 2, 1)
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             found, pixels = two_way(decoder.transformer, image, self._image_pe, tokens)
             quality = decoder.iou_prediction_head(found[:, 0]).float()
             mask_tokens = found[:, 1 : 1 + decoder.num_mask_tokens]
@@ -128,7 +130,7 @@ class SegmentAnythingModel:
 
     def upscaled(self, pixels: Tensor, kernels: Tensor, grid: tuple[int, int]) -> Tensor:
         """(n, h·w, C) image tokens and (n, K, c) kernels to (n, K, 4h, 4w) float32 logits."""
-        with self._precision():
+        with self._precision(half=self._half_decoder):
             # Channels last, as segment-anything has it: the convolutions see the same layout.
             at_16 = pixels.transpose(1, 2).view(len(pixels), -1, *grid)
             at_4 = self._sam.mask_decoder.output_upscaling(at_16)
@@ -137,8 +139,8 @@ class SegmentAnythingModel:
         logits: Tensor = products.view(count, -1, height, width).float()
         return logits
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self._half:
+    def _precision(self, *, half: bool) -> AbstractContextManager[object]:
+        if half:
             return torch.autocast(self._device.type, dtype=torch.bfloat16)
         return nullcontext()
 

@@ -155,6 +155,24 @@ def test_int_08_whatever_changes_an_embedding_changes_the_digest(network):
     assert all(len(digest) == 64 for digest in digests)
 
 
+def test_int_08_a_half_precision_encoder_leaves_the_decoder_as_it_is(network):
+    whole = interactive(SegmentAnythingModel(network, name="whole", device="cpu"))
+    half = interactive(
+        SegmentAnythingModel(network, name="half", device="cpu", precision="bfloat16_encoder")
+    )
+    embedded, rounded = whole.embed(picture()), half.embed(picture())
+    prompt = Prompt(points=(Point(30, 20),))
+
+    answers = [model.decode(embedded, prompt, several=True) for model in (whole, half)]
+
+    np.testing.assert_array_equal(answers[0].low_res, answers[1].low_res)
+    np.testing.assert_array_equal(answers[0].predicted_iou, answers[1].predicted_iou)
+    (exact,), (other,) = embedded.arrays.values(), rounded.arrays.values()
+    assert other.dtype == np.float32
+    assert not np.array_equal(exact, other)
+    np.testing.assert_allclose(other, exact, atol=0.05 * np.abs(exact).max())
+
+
 def test_int_27_an_encoder_pauses_between_layers_of_its_own_thread_only(model):
     paused = []
 
