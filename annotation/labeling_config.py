@@ -20,6 +20,7 @@ PROMPT_BOX = "prompt_box"
 PROMPT_POINT = "prompt_point"
 PROMPT_TEXT = "prompt_text"
 PREVIEW = "preview"
+ERASER = "Eraser"  # no class: a prompt that takes away from the region it points at
 PROMPTS = frozenset({PROMPT_BOX, PROMPT_POINT})
 
 INSTRUCTION = (
@@ -83,6 +84,8 @@ def labeling_config(label_map: LabelMap) -> str:
                 "Label",
                 {"value": name, "background": f"#{red:02x}{green:02x}{blue:02x}"},
             )
+        if control.name in PROMPTS and ERASER not in label_map:
+            ElementTree.SubElement(element, "Label", {"value": ERASER, "background": "#000000"})
     ElementTree.SubElement(
         view,
         "TextArea",

@@ -103,7 +103,7 @@ class Segmenters:
         if finder is None:
             raise PromptError(
                 "no text model is configured, so words find nothing; set "
-                "preannotation.labels.type to one, or click on the object"
+                "preannotation.text_prompts to one, or click on the object"
             )
         return self._found(
             picture,

@@ -4,7 +4,13 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from annotation.labeling_config import classes_of, labeling_config, tools_for, with_labels_added
+from annotation.labeling_config import (
+    ERASER,
+    classes_of,
+    labeling_config,
+    tools_for,
+    with_labels_added,
+)
 from annotation.project import ensure_project
 from lifelong.errors import ProjectMismatchError
 from lifelong.label_map_changes import change_classes
@@ -21,7 +27,8 @@ OTHERS = HISTORY.other_names(AFTER)
 
 def labels(config: str, tag: str) -> list[str]:
     found = ElementTree.fromstring(config).iter(tag)
-    return [label.get("value", "") for control in found for label in control.iter("Label")]
+    values = [label.get("value", "") for control in found for label in control.iter("Label")]
+    return [value for value in values if value != ERASER]
 
 
 def test_lll_06_names_of_other_label_maps_and_what_they_are_now():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from annotation.draft_regions import DraftShapes, regions_from_mask
-from annotation.labeling_config import OUR_TOOLS, classes_of, labeling_config, tools_for
+from annotation.labeling_config import ERASER, OUR_TOOLS, classes_of, labeling_config, tools_for
 from annotation.project import ImageAddresses, ensure_project, ensure_readable
 from annotation.regions import mask_from_regions
 from annotation.tasks import task_json
@@ -21,6 +21,8 @@ def test_ann_01_every_tool_has_every_class_in_its_own_colour() -> None:
     view = ElementTree.fromstring(labeling_config(CITYSCAPES))
     for tag in ("BrushLabels", "PolygonLabels", "RectangleLabels", "KeyPointLabels"):
         labels = view.findall(f"{tag}/Label")
+        if tag in ("RectangleLabels", "KeyPointLabels"):  # INT-25: they can take away, too
+            assert labels.pop().get("value") == ERASER
         assert [label.get("value") for label in labels] == list(CITYSCAPES.names)
         assert len({label.get("background") for label in labels}) == 19
     assert view.findall("Image")[0].get("value") == "$image"
