@@ -43,16 +43,21 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedAssist:
-    """Ready to be put into an application; call `close` in the end."""
+    """Ready to be put into an application; call `close` in the end.
+
+    `start` has the models loaded in the background. Not while another thread imports torch or
+    torchvision for the first time: two that begin at once each find the other's half.
+    """
 
     router: APIRouter
     credentials: Credentials
     backend: AssistBackend
+    start: Callable[[], None]
     close: Callable[[], None]
 
 
 def make_assist(config: Config, *, title: str) -> ServedAssist:
-    """Put interactive annotation together; its models begin to load at once, in the background.
+    """Put interactive annotation together.
 
     Raises:
         ConfigError: a model that does not exist, an address that is none, no place for a password.
@@ -60,7 +65,6 @@ def make_assist(config: Config, *, title: str) -> ServedAssist:
     from cloud.assist_assembly import make_segmenter
 
     segmenter = make_segmenter(config)
-    segmenter.start()
     backend = make_backend(config, segmenter)
     credentials = configured_credentials(config.assist, config.journal_path.parent)
 
@@ -72,6 +76,7 @@ def make_assist(config: Config, *, title: str) -> ServedAssist:
         router=assist_router(backend, credentials, title=title),
         credentials=credentials,
         backend=backend,
+        start=segmenter.start,
         close=close,
     )
 
@@ -147,6 +152,7 @@ def serve_assist(config: Config, *, say: Callable[[str], None], connect: str = "
     listening = _listening(config.assist.host, config.assist.port)
     try:
         served = make_assist(config, title="Cornerloop")
+        served.start()
         app = FastAPI(title="Cornerloop assist", docs_url=None, redoc_url=None)
         app.include_router(served.router)
         # Who was told an address of `cornerloop serve` finds the same here.

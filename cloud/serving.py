@@ -48,6 +48,7 @@ def serve(config: Config) -> None:
     )
     if assist is not None:
         app.include_router(assist.router, prefix=PREFIX)
+        assist.start()
     server = uvicorn.Server(
         uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")
     )
