@@ -38,6 +38,7 @@ bench: .venv/installed ## our parts beside their peers; hours in full, see docs/
 	.venv/bin/python -m bench.exports --json
 	.venv/bin/python -m bench.queue --json
 	.venv/bin/python -m bench.edge --json
+	.venv/bin/python -m bench.assist --json
 	.venv/bin/python -m bench.fleet --json
 	.venv/bin/python -m bench.novelty --json
 	.venv/bin/python -m bench.choice --json

@@ -5,14 +5,15 @@ python -m bench.assist --json [--peer FOLDER --peer-python PYTHON] [--only PART 
 PARTS: `clicks` (how long a click takes, bench/assist_clicks.py), `annotators` (many at once, equal
 masks), `memory` (the server's resident memory over thousands of clicks), `precision` (bfloat16
 beside fp32), `onnx` (beside torch), `quality` (clicks an object takes). All but `memory`, which
-takes hours in full, run where none is named; `--only memory` runs it with `--pictures` and
-`--clicks-each`. Every server is a process of its own, and everything is asked over HTTP on
+takes an hour or more in full, run where none is named; `--only memory` runs it, with `--pictures`
+and `--clicks-each`. Every server is a process of its own, and everything is asked over HTTP on
 loopback with the bodies that Label Studio 1.23 sends.
 
 Peers are the examples `segment_anything_model` and `segment_anything_2_image` of
 label-studio-ml-backend, which are no part of this repository: docs/assist.md says how to get them.
 Without them their figures are null. Weights are seeded where equal ones are needed, and the shipped
-tiny SAM's, which is trained, where masks must mean something.
+tiny SAM's, which is trained, where masks must mean something. Ratios are of medians of things that
+took turns; what else the machine had to do is in `load_average`.
 """
 
 import argparse
@@ -41,7 +42,7 @@ _NO_PEERS = "no --peer; docs/assist.md says how to get label-studio-ml-backend's
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    given = _options().parse_args(arguments)
+    given = options().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     # segment-anything puts tensors into numpy arrays the way numpy 1 liked it.
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
@@ -55,17 +56,18 @@ def measured(given: argparse.Namespace) -> dict[str, object]:
     if given.peer is not None:
         peers = Peers(folder=given.peer.resolve(), python=given.peer_python)
     figures: dict[str, object] = {
-        "bench": "assist", "size": [given.height, given.width], "model": "vit_b, seeded weights",
+        "bench": "assist", "size": [given.height, given.width], "model": given.model,
         "threads": torch.get_num_threads(), "load_average_before": round(os.getloadavg()[0], 1),
     }  # fmt: skip
     if peers is None:
         figures["peer_why_not"] = _NO_PEERS
-    parts = _parts(given, peers)
     took = {}
-    for name in given.only or [name for name in parts if name != "memory"]:
-        found, took[name] = seconds_of(parts[name])
-        figures |= found
-        _tell(f"{name}: {took[name]:.0f} s")
+    with tempfile.TemporaryDirectory(prefix="run-", dir=given.folder.resolve()) as folder:
+        parts = _parts(given, peers, Path(folder))
+        for name in given.only or [name for name in parts if name != "memory"]:
+            found, took[name] = seconds_of(parts[name])
+            figures |= found
+            _tell(f"{name}: {took[name]:.0f} s")
     return figures | {
         "part_s": {name: round(seconds) for name, seconds in took.items()},
         "load_average": round(os.getloadavg()[0], 1),
@@ -73,15 +75,15 @@ def measured(given: argparse.Namespace) -> dict[str, object]:
 
 
 def _parts(
-    given: argparse.Namespace, peers: Peers | None
+    given: argparse.Namespace, peers: Peers | None, here: Path
 ) -> Mapping[str, Callable[[], dict[str, object]]]:
     # Servers of this run, not what an earlier one embedded: only weights and pictures are kept.
-    here = Path(tempfile.mkdtemp(prefix="run-", dir=given.folder.resolve()))
     for shared in ("pictures", "weights"):
         (given.folder / shared).mkdir(exist_ok=True)
         (here / shared).symlink_to((given.folder / shared).resolve())
     clicks = ClickCase(
         folder=here,
+        model=given.model,
         height=given.height,
         width=given.width,
         clicks=given.clicks,
@@ -112,7 +114,8 @@ def _parts(
     }
 
 
-def _options() -> argparse.ArgumentParser:
+def options() -> argparse.ArgumentParser:
+    """What may be said on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,6 +130,7 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sam2", default="tiny", help="size of the SAM 2 compared; '' for none")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for weights and servers")
+    parser.add_argument("--model", choices=["vit_b", "tiny"], default="vit_b", help="of `clicks`")
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--clicks", type=int, default=40, help="rounds of clicks on one picture")

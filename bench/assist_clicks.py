@@ -40,6 +40,7 @@ from bench.assist_settings import NOWHERE, embedded, settings_for
 from bench.assist_studio import PictureFolder, task_lists
 from bench.assist_weights import write_sam
 from bench.measuring import seconds_of
+from cloud.preannotation.sam.tiny import load_tiny_sam
 from lifelong.records.prompts import Point
 
 _REGIONS = 500
@@ -51,6 +52,7 @@ class ClickCase:
     """What is measured, and where its files lie."""
 
     folder: Path
+    model: str  # vit_b of seeded weights, or tiny: the one that is shipped
     height: int
     width: int
     clicks: int  # rounds of clicks on one picture
@@ -62,8 +64,13 @@ class ClickCase:
 class BareDecoder:
     """segment-anything's predictor with the embedding of one picture set."""
 
-    def __init__(self, weights: Path) -> None:
-        self._predictor = SamPredictor(sam_model_registry["vit_b"](weights).eval())
+    def __init__(self, weights: Path | None) -> None:
+        """Args:
+        weights: of a vit_b; None: the tiny SAM.
+        """
+        network = load_tiny_sam() if weights is None else sam_model_registry["vit_b"](weights)
+        self._predictor = SamPredictor(network.eval())
+        self._takes_masks = weights is not None
 
     def set_picture(self, path: Path) -> float:
         """Embed a picture; the seconds it took."""
@@ -81,10 +88,10 @@ class BareDecoder:
         return best, seconds
 
     def further_click(self, points: Sequence[Point]) -> tuple[Mask, float]:
-        """One mask for all points, told the logits of those before the last; the seconds of that
-        alone."""
+        """One mask for all points, told the logits of those before the last where the model was
+        trained for that; the seconds of that alone."""
         _, scores, logits = self._predictor.predict(*_arrays(points[:-1]), multimask_output=True)
-        before = logits[int(np.argmax(scores))][None]
+        before = logits[int(np.argmax(scores))][None] if self._takes_masks else None
         coordinates, labels = _arrays(points)
         (masks, _, _), seconds = seconds_of(
             lambda: self._predictor.predict(
@@ -97,8 +104,10 @@ class BareDecoder:
 
 def click_figures(case: ClickCase) -> dict[str, object]:
     """All of it, for one object."""
-    weights = case.folder / "weights" / "sam_vit_b.pth"
-    write_sam(weights)
+    weights = None
+    if case.model == "vit_b":
+        weights = case.folder / "weights" / "sam_vit_b.pth"
+        write_sam(weights)
     pictures = PictureFolder(case.folder / "pictures", case.height, case.width)
     decoder = BareDecoder(weights)
     encode_s = decoder.set_picture(pictures.file(0))

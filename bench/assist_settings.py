@@ -19,9 +19,10 @@ def settings_for(
     Args:
         pictures: Label Studio's document root.
         url: of Label Studio.
-        weights: of a vit_b, or of the SAM 2 of size `sam2`; None: our tiny SAM.
+        weights: of a vit_b, or of the SAM 2 of size `sam2`; None: our tiny SAM, which then sees a
+            picture as segment-anything shows it, without a mirrored border.
     """
-    model: dict[str, object] = {"type": "tiny"}
+    model: dict[str, object] = {"type": "tiny", "mirror_border": False}
     if weights is not None:
         kind = {"type": "sam2", "model": sam2} if sam2 else {"type": "sam", "model": "vit_b"}
         model = {**kind, "checkpoint": str(weights)}
