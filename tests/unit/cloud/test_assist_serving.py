@@ -35,17 +35,19 @@ def a_config(**studio: object) -> Config:
 
 
 class ClosableStudio(FakeStudio):
+    said = ""
+
     def close(self) -> None:
         pass
 
     def shown_version(self, project_id: int) -> str:
-        return self.shown
+        return self.said
 
 
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch) -> ClosableStudio:
     fake = ClosableStudio()
-    fake.shown = "cornerloop-1"
+    fake.said = "cornerloop-1"
     monkeypatch.setattr("cloud.assembly.open_label_studio", lambda _: fake)
     return fake
 
@@ -129,7 +131,7 @@ def test_the_loops_project_is_told_at_the_start_once_it_shows_drafts(
     studio: ClosableStudio, shown: str, connected: int
 ) -> None:
     """Before, Label Studio would ask the model for every task that is opened."""
-    studio.shown = shown
+    studio.said = shown
     number = studio.create_project("Cornerloop", "<View/>", "")
     keep_connected(a_config(), "http://cornerloop:new@127.0.0.1:8000/assist", threading.Event())
     assert len(studio.backends(number)) == connected
