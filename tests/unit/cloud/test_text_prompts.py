@@ -32,7 +32,7 @@ class Recorded:
     def __init__(self, answer):
         self.answer, self.asked = answer, []
 
-    def find(self, image, prompts):
+    def find(self, image, prompts, *, box_threshold=None, text_threshold=None):
         self.asked.append(prompts)
         return self.answer
 
@@ -43,7 +43,7 @@ class Recorded:
 class BoxSam:
     """A SAM whose mask is the box itself, cut to whole pixels."""
 
-    name, stability_offset = "box_sam", 1.0
+    name, stability_offset, encoder = "box_sam", 1.0, torch.nn.Identity()
 
     def __init__(self, predicted_iou=0.5):
         self.calls, self._iou = [], predicted_iou

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,8 @@ def segmenters(*models, folder=None, memory=1 << 20, disk=1 << 20, workers=1, wa
 
 def together(count, call):
     """What `call(number)` gives or raises in `count` threads that begin at once."""
-    start, results = threading.Barrier(count), [None] * count
+    start = threading.Barrier(count)
+    results: list[Any] = [None] * count
 
     def run(number):
         start.wait()

@@ -116,7 +116,12 @@ def test_int_08_eight_who_ask_at_once_share_one_computation(turns, book):
     model = StubModel()
     model.go.clear()
     embeddings, pictures = kept(turns), [StubPicture(7) for _ in range(8)]
-    releases = threading.Thread(target=lambda: model.begun.wait(PATIENCE_S) and model.go.set())
+
+    def let_go():
+        model.begun.wait(PATIENCE_S)
+        model.go.set()
+
+    releases = threading.Thread(target=let_go)
     releases.start()
 
     found = together(8, lambda number: ask(embeddings, book, pictures[number], model))

@@ -33,7 +33,7 @@ def of_torch(low_res, steps):
 @pytest.mark.parametrize("low", [16, 64, 256])
 @pytest.mark.parametrize("size", SIZES)
 def test_int_13_no_pixel_differs_from_torch(low, size):
-    steps = padded_steps(4 * low, input_size(*size, 4 * low), size)
+    steps = padded_steps(4 * low, input_size(size[0], size[1], 4 * low), size)
     low_res = logits(low)
 
     ours, theirs = enlarged(low_res, steps), of_torch(low_res, steps)
