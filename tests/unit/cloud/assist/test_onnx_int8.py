@@ -32,6 +32,7 @@ def test_int_15_int8_of_convolutions_loses_little_and_says_how_much(tmp_path):
     assert loss.prompts == 2 * sum(len(example.objects) for example in EXAMPLES) > 20
     assert 0.9 < loss.iou_with_float32 < 1.0
     assert loss.worst_iou_with_float32 <= loss.iou_with_float32
+    assert loss.iou_with_truth is not None and loss.iou_with_truth_float32 is not None
     assert abs(loss.iou_with_truth - loss.iou_with_truth_float32) < 0.03
     assert loss.size_ratio < 0.3
     assert loss.words in "\n".join(told)
