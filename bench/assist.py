@@ -24,6 +24,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report(measured(given), as_json=given.json)
 
 
-def measured(given: argparse.Namespace) -> dict[str, object]:
+def measured(given: argparse.Namespace) -> dict[str, Any]:
     """The figures of every part that was asked for, in one object."""
     given.folder.mkdir(parents=True, exist_ok=True)
     peers = None
     if given.peer is not None:
         peers = Peers(folder=given.peer.resolve(), python=given.peer_python)
-    figures: dict[str, object] = {
+    figures: dict[str, Any] = {
         "bench": "assist", "size": [given.height, given.width], "model": given.model,
         "threads": torch.get_num_threads(), "load_average_before": round(os.getloadavg()[0], 1),
     }  # fmt: skip
