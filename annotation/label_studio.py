@@ -17,8 +17,9 @@ from label_studio_sdk.core.api_error import ApiError
 from pydantic import ValidationError
 
 from annotation.label_studio_settings import ProjectCalls
+from annotation.labeling_config import prompting_tools
 from annotation.regions import Region
-from annotation.studio_tasks import StudioProject, StudioTask, studio_task
+from annotation.studio_tasks import StudioProject, StudioTask, studio_task, without_prompts
 from annotation.task_fields import ROUND
 from lifelong.errors import (
     ConfigError,
@@ -140,7 +141,8 @@ class LabelStudio(ProjectCalls):
         return sorted(tasks, key=lambda task: task.task_id)
 
     def full_tasks(self, project_id: int, task_ids: Iterable[int]) -> list[StudioTask]:
-        """Those of the tasks that exist, by id, with predictions and annotations."""
+        """Those of the tasks that exist, by id, with predictions and annotations; what tools that
+        only prompt left in these is dropped, here and in `task`."""
         ids, tasks = sorted(set(task_ids)), []
         for start in range(0, len(ids), _PAGE):
             some = ids[start : start + _PAGE]
@@ -150,6 +152,9 @@ class LabelStudio(ProjectCalls):
                     project=project_id, query=query, page_size=_PAGE, resolve_uri=False
                 )
                 tasks += [self._task(item.model_dump()) for item in found]
+        if any(task.annotations for task in tasks):
+            prompting = prompting_tools(self.label_config(project_id))
+            tasks = [without_prompts(task, prompting) for task in tasks]
         return sorted(tasks, key=lambda task: task.task_id)
 
     def open_tasks(self, project_id: int) -> list[StudioTask]:
@@ -174,7 +179,11 @@ class LabelStudio(ProjectCalls):
         """One task with predictions and annotations, or None when there is none."""
         try:
             with self._translated(f"read task {task_id}"):
-                return self._task(self._sdk.tasks.get(id=str(task_id)).model_dump())
+                body = self._sdk.tasks.get(id=str(task_id)).model_dump()
+            task, project = self._task(body), body.get("project")
+            if not task.annotations or project is None:
+                return task
+            return without_prompts(task, prompting_tools(self.label_config(int(project))))
         except LabelStudioRefusedError as error:
             if _status(error) == 404:
                 return None

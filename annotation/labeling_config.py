@@ -165,6 +165,21 @@ def classes_of(
     return found.classes if found is not None else {}
 
 
+def prompting_tools(config: str) -> frozenset[str]:
+    """Names of the tools that only prompt a model (`smartOnly`): what they leave in an annotation
+    that is submitted with an open suggestion is no region of anybody's."""
+    try:
+        tags = list(ElementTree.fromstring(config).iter())
+    except ElementTree.ParseError:
+        return frozenset()
+    attributes = [{key.lower(): value for key, value in tag.attrib.items()} for tag in tags]
+    return frozenset(
+        found["name"]
+        for found in attributes
+        if found.get("smartonly", "").lower() == "true" and found.get("name")
+    )
+
+
 def with_labels_added(config: str, label_map: LabelMap) -> str:
     """The XML with a label for every class that has none of its name, under each tool.
 

@@ -4,7 +4,7 @@ The JSON is the same in listings, single answers and exports, but for how people
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -118,6 +118,15 @@ def studio_task(body: Mapping[str, object], email_of: Callable[[int], str]) -> S
         annotations=tuple(_annotation(item, email_of) for item in _items(body, "annotations")),
         drafts=len(_items(body, "drafts")),
     )
+
+
+def without_prompts(task: StudioTask, tools: frozenset[str]) -> StudioTask:
+    """The task without what tools of these names left in its annotations."""
+    cleaned = tuple(
+        replace(one, regions=tuple(r for r in one.regions if r.get("from_name") not in tools))
+        for one in task.annotations
+    )
+    return replace(task, annotations=cleaned)
 
 
 def moment(value: object) -> datetime | None:

@@ -118,6 +118,24 @@ def test_int_09_a_submitted_annotation_prepares_the_next_pictures(asked: Asked) 
         time.sleep(0.2)
 
 
+def test_ann_03_what_an_open_prompt_left_in_an_annotation_is_no_region(asked: Asked) -> None:
+    """ANN-03: submitted with an open suggestion, the editor keeps the box instead of the answer;
+    painted, it would be a car from corner to corner."""
+    (region,) = asked.prompt(a_click())["data"]["result"]
+    left = {"id": "p", "type": "rectanglelabels", "from_name": "frame", "to_name": "photo",
+            "original_width": WIDTH, "original_height": HEIGHT,
+            "value": {"x": 0, "y": 0, "width": 90, "height": 90, "rectanglelabels": ["car"]},
+            }  # fmt: skip
+    task = asked.tasks[1]
+    asked.http.post(f"/api/tasks/{task}/annotations/", json={"result": [region, left]})
+    with closing(LabelStudio(asked.server.url, asked.server.token, 60.0)) as studio:
+        (full,) = studio.full_tasks(asked.project, [task])
+        alone = studio.task(task)
+    for found in (full, alone):
+        assert found is not None
+        assert [r["id"] for r in found.annotations[0].regions] == [region["id"]]
+
+
 def test_sec_01_without_the_password_nothing_but_its_health_is_told(asked: Asked) -> None:
     """SEC-01: on the running server."""
     assert httpx.get(f"{asked.assist}/health").json()["status"] == "UP"

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from annotation.draft_regions import DraftShapes, regions_from_mask
-from annotation.labeling_config import ERASER, OUR_TOOLS, classes_of, labeling_config, tools_for
+from annotation.labeling_config import (
+    ERASER,
+    OUR_TOOLS,
+    classes_of,
+    labeling_config,
+    prompting_tools,
+    tools_for,
+)
 from annotation.project import ImageAddresses, ensure_project, ensure_readable
 from annotation.regions import mask_from_regions
 from annotation.tasks import task_json
@@ -228,3 +235,12 @@ def test_folders_are_registered_once() -> None:
     for _ in range(2):
         ensure_readable(studio, project, addresses, ["images/a.jpg", "inbox/e/b.jpg"])
     assert studio.folders[project] == ["/srv/data/images", "/srv/data/inbox"]
+
+
+def test_ann_01_tools_that_only_prompt_are_known_by_name_whatever_they_are_called() -> None:
+    by_hand = """<View><Image name="i" value="$i"/>
+      <RectangleLabels name="frame" toName="i" smart="true" smartonly="true"/>
+      <RectangleLabels name="boxes" toName="i" smart="true"/></View>"""
+    assert prompting_tools(by_hand) == {"frame"}
+    assert prompting_tools(labeling_config(SMALL_MAP)) == {"prompt_box", "prompt_point"}
+    assert prompting_tools("<View") == frozenset()
