@@ -33,15 +33,39 @@ def test_pre_09_an_encoder_with_fewer_heads_at_once_answers_the_same(monkeypatch
     assert torch.equal(expected, encoder(pictures))
 
 
-def test_only_blocks_that_see_the_whole_picture_are_changed_and_only_once():
+@torch.no_grad()
+def test_int_08_in_half_precision_one_product_says_what_added_tables_say(monkeypatch):
+    """As near to float32 as segment-anything's own blocks are in bfloat16, or nearer."""
+    monkeypatch.setattr(lean_attention, "_TABLE_BYTES", 2 * 64 * 64 * 2)
+    encoder, pictures = small_encoder(), torch.randn(2, 3, 128, 128)
+    exact = encoder(pictures)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        theirs = encoder(pictures).float()
+    make_lean(encoder)
+    asked = []
+    whole = LeanAttention._mixed_by_one_product
+    monkeypatch.setattr(
+        LeanAttention,
+        "_mixed_by_one_product",
+        lambda self, q, k, v, size: asked.append(size) or whole(self, q, k, v, size),
+    )
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = encoder(pictures).float()
+
+    assert set(asked) == {(3, 3), (8, 8)}  # of windows, and of the whole picture
+    assert (ours - exact).norm() < 1.1 * (theirs - exact).norm()
+    assert (ours - exact).norm() < 0.05 * exact.norm()
+
+
+def test_blocks_are_changed_only_once():
     encoder = small_encoder()
 
     make_lean(encoder)
     make_lean(encoder)
 
-    kinds = [type(block.attn) for block in encoder.blocks]
-    assert kinds == [Attention, LeanAttention, Attention, LeanAttention]
-    assert isinstance(encoder.blocks[1].attn.whole, Attention)
+    assert all(type(block.attn) is LeanAttention for block in encoder.blocks)
+    assert all(isinstance(block.attn.whole, Attention) for block in encoder.blocks)
 
 
 def test_encoders_of_other_kinds_stay_as_they_are():
