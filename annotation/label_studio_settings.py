@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import label_studio_sdk
 
@@ -128,15 +128,18 @@ class ProjectCalls:
     def save_backend(self, project_id: int, backend: Backend) -> None:
         """Connect a model, or change the one with its id; refused when it does not answer."""
         with self._translated(f"connect project {project_id} to model {backend.url}"):
-            told = {
+            told: dict[str, Any] = {
                 "project": project_id,
                 "url": backend.url,
                 "title": backend.title,
                 "is_interactive": backend.is_interactive,
-                "auth_method": "BASIC_AUTH" if backend.password else "NONE",
-                "basic_auth_user": backend.user,
-                "basic_auth_pass": backend.password,
             }
+            if backend.password:  # an empty one, said with "NONE", is a 500 of Label Studio 1.23
+                told |= {
+                    "auth_method": "BASIC_AUTH",
+                    "basic_auth_user": backend.user,
+                    "basic_auth_pass": backend.password,
+                }
             if backend.backend_id is None:
                 self._sdk.ml.create(**told)
             else:
