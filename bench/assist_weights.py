@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 SEED = 0
+_PLACES = 0.1
 _FEATURES = 0.2
 _SLOWNESS = 0.5
 _LISTENING = 8.0
@@ -31,6 +32,9 @@ def write_sam(target: Path) -> None:
     torch.manual_seed(SEED)
     sam = sam_model_registry["vit_b"]()
     with torch.no_grad():
+        for name, weight in sam.image_encoder.named_parameters():
+            if "pos" in name:  # zeros at first, so that no place would matter to the encoder
+                weight.normal_(0.0, _PLACES)
         last = sam.image_encoder.neck[3]
         last.weight.mul_(_FEATURES)
         last.bias.mul_(_FEATURES)
