@@ -55,7 +55,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     given.folder.mkdir(parents=True, exist_ok=True)
     peers = None
     if given.peer is not None:
-        peers = Peers(folder=given.peer.resolve(), python=given.peer_python)
+        peers = Peers(folder=given.peer.resolve(), python=given.peer_python.absolute())
     figures: dict[str, Any] = {
         "bench": "assist", "size": [given.height, given.width], "model": given.model,
         "threads": torch.get_num_threads(), "load_average_before": round(os.getloadavg()[0], 1),

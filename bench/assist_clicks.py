@@ -163,6 +163,7 @@ def same_picture(
         "second_click_over_decoder_at_500": _ratio(median["500"], median["decoder"]),
         "refining_click_over_decoder": _ratio(median["further"], median["further_decoder"]),
         "mask_iou_with_decoder": round(min(ious), 4),
+        "masks_other_than_the_decoders": sum(value < 1.0 for value in ious),
         "body_mb_at_500": round(len(bodies["500"]) / 1e6, 2),
         "ms": {name: round(1000 * value, 1) for name, value in median.items()},
         "p99_ms": {name: round(1000 * _p99(values), 1) for name, values in took.items()},
