@@ -44,11 +44,12 @@ def test_int_08_in_half_precision_one_product_says_what_added_tables_say(monkeyp
     make_lean(encoder)
     asked = []
     whole = LeanAttention._mixed_by_one_product
-    monkeypatch.setattr(
-        LeanAttention,
-        "_mixed_by_one_product",
-        lambda self, q, k, v, size: asked.append(size) or whole(self, q, k, v, size),
-    )
+
+    def noted(self, q, k, v, size):
+        asked.append(size)
+        return whole(self, q, k, v, size)
+
+    monkeypatch.setattr(LeanAttention, "_mixed_by_one_product", noted)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours = encoder(pictures).float()
