@@ -17,6 +17,8 @@ MUST_BE_THERE = (
     "holdouts",
     "label_studio.local_files_root",
     "review.audit_path",
+    "assist.model.checkpoint",
+    "assist.models.checkpoint",
     "preannotation.masks.checkpoint",
     "preannotation.ontology",
     "preannotation.calibration",
@@ -24,7 +26,12 @@ MUST_BE_THERE = (
     "releases.signing_key",
 )
 # Made when they are first needed; `disk` looks whether they can be.
-MADE_WHEN_NEEDED = ("journal_path", "annotation_folder", "job.dataset_path")
+MADE_WHEN_NEEDED = (
+    "journal_path",
+    "annotation_folder",
+    "assist.embeddings_path",
+    "job.dataset_path",
+)
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -43,18 +50,29 @@ def look_at_configuration(patient: Patient) -> Iterable[Finding]:
         str(patient.config_path),
         f"can be read; {len(label_map)} classes ({label_map.digest})",
     )
-    for name in MUST_BE_THERE:
-        path = path_at(config, name)
-        if path is not None and not path.exists():
-            yield broken(name, f"{path} is not there", "create it, or correct the configuration")
+    for wanted in MUST_BE_THERE:
+        for name, path in paths_at(config, wanted):
+            if not path.exists():
+                told = f"{path} is not there"
+                yield broken(name, told, "create it, or correct the configuration")
 
 
-def path_at(config: Config, name: str) -> Path | None:
-    """The path under a dotted name; None where none is set."""
-    value: object = config
+def paths_at(config: Config, name: str) -> list[tuple[str, Path]]:
+    """The paths that are set under a dotted name, each with its own: of `assist.models.checkpoint`
+    every model's, assist.models.NAME.checkpoint."""
+    found: list[tuple[str, object]] = [("", config)]
     for part in name.split("."):
-        value = getattr(value, part)
-    return value if isinstance(value, Path) else None
+        deeper = [(f"{said}.{part}".lstrip("."), getattr(one, part)) for said, one in found]
+        found = [
+            pair
+            for said, one in deeper
+            for pair in (
+                [(f"{said}.{key}", value) for key, value in one.items()]
+                if isinstance(one, Mapping)
+                else [(said, one)]
+            )
+        ]
+    return [(said, one) for said, one in found if isinstance(one, Path)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

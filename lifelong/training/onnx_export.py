@@ -1,6 +1,7 @@
 """A trained network to ONNX, and proof that ONNX Runtime answers as torch does."""
 
 import logging
+import threading
 import warnings
 
 import numpy as np
@@ -17,6 +18,8 @@ from lifelong.training.networks import Network
 
 INPUT, OUTPUT, FEATURES = "image", "logits", "features"
 _OPSET = 18
+# torch's tracer keeps what it notes about a graph in a dictionary of the whole process.
+_ONE_AT_A_TIME = threading.Lock()
 
 # Two libraries that add the same numbers in another order differ by rounding; relative to the
 # largest logit, since that is what float32 rounds by.
@@ -38,7 +41,7 @@ def onnx_from_network(
     exported = _Describing(network) if with_features else network
     example = torch.zeros(1, 3, how.height, how.width)
     level = logging.getLogger("torch.onnx").level
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         # The exporter walks through deprecated corners of torch itself; not ours to mend.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

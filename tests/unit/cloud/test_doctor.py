@@ -555,6 +555,15 @@ def test_ops_04_every_path_of_the_cloud_is_looked_at() -> None:
     assert of_the_cloud == {*MUST_BE_THERE, *MADE_WHEN_NEEDED}
 
 
+def test_ops_04_weights_of_each_model_of_the_smart_tool_are_looked_for(ward: Ward) -> None:
+    models = {"sam_b": {"type": "sam", "model": "vit_b", "checkpoint": "no_b.pth"},
+              "shipped": {"type": "tiny"}}  # fmt: skip
+    ward.settings["assist"] = {"model": {"checkpoint": "no.safetensors"}, "models": models}
+    told = str(ward.look("configuration"))
+    assert "assist.model.checkpoint" in told and "no.safetensors" in told
+    assert "assist.models.sam_b.checkpoint" in told and "shipped" not in told
+
+
 @pytest.mark.parametrize(
     ("token", "kind"),
     [
