@@ -4,26 +4,13 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
 from annotation.label_studio_server import LabelStudioServer
+from tests.chromium import ARGUMENTS, CHROMIUM, log_in
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-_SUGGESTIONS = "() => [...Htx.annotationStore.selected.suggestions.values()].length"
 _REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
 _SUGGESTED = """() => [...Htx.annotationStore.selected.suggestions.values()]
     .map(region => region.cleanId || region.id)"""
@@ -162,11 +149,7 @@ def smart_tool(server: LabelStudioServer) -> Iterator[SmartTool]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{server.url}/user/login/?next=/projects/")
-        page.fill("#email", server.email)
-        page.fill("#password", server.password)
-        page.click("button[type=submit]")
-        page.wait_for_url("**/projects/", wait_until="commit", timeout=30_000)
+        log_in(page, server)
         try:
             yield SmartTool(page, server)
         finally:

@@ -9,7 +9,7 @@
 | GET /, /state, DELETE /work/{id} | with the password | models, queue and troubles, in words |
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -75,31 +75,11 @@ def assist_router(assistant: Assistant, gate: Gate, *, title: str) -> APIRouter:
 
     @router.post("/setup")
     async def setup(request: Request) -> Response:
-        refused = _refused(request, gate)
-        if refused is not None:
-            return refused
-        body = await _body(request, _MAX_SETUP)
-        if body is None:
-            return _too_much(_MAX_SETUP)
-        try:
-            version = await run_in_threadpool(assistant.setup, body)
-        except LifelongError as error:
-            return _told(error)
-        return _json({"model_version": version})
+        return await _answered(request, gate, _MAX_SETUP, "model_version", assistant.setup)
 
     @router.post("/predict")
     async def predict(request: Request) -> Response:
-        refused = _refused(request, gate)
-        if refused is not None:
-            return refused
-        body = await _body(request, _MAX_PREDICT)
-        if body is None:
-            return _too_much(_MAX_PREDICT)
-        try:
-            results = await run_in_threadpool(assistant.predict, body)
-        except LifelongError as error:
-            return _told(error)
-        return _json({"results": results})
+        return await _answered(request, gate, _MAX_PREDICT, "results", assistant.predict)
 
     @router.get("/versions")
     def versions(request: Request) -> Response:
@@ -133,6 +113,22 @@ def assist_router(assistant: Assistant, gate: Gate, *, title: str) -> APIRouter:
         )
 
     return router
+
+
+async def _answered(
+    request: Request, gate: Gate, most: int, key: str, ask: Callable[[bytes], object]
+) -> Response:
+    """What `ask` says of the body, under `key`; its errors in words."""
+    refused = _refused(request, gate)
+    if refused is not None:
+        return refused
+    body = await _body(request, most)
+    if body is None:
+        return _too_much(most)
+    try:
+        return _json({key: await run_in_threadpool(ask, body)})
+    except LifelongError as error:
+        return _told(error)
 
 
 def _worst(states: Mapping[str, Readiness]) -> Readiness:

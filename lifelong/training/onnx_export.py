@@ -1,9 +1,5 @@
 """A trained network to ONNX, and proof that ONNX Runtime answers as torch does."""
 
-import logging
-import threading
-import warnings
-
 import numpy as np
 import onnx
 import torch
@@ -15,11 +11,10 @@ from lifelong.model_bundle import ModelBundle
 from lifelong.preprocessing import Preprocessing, network_input
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.networks import Network
+from lifelong.training.onnx_programs import onnx_program
 
 INPUT, OUTPUT, FEATURES = "image", "logits", "features"
 _OPSET = 18
-# torch's tracer keeps what it notes about a graph in a dictionary of the whole process.
-_ONE_AT_A_TIME = threading.Lock()
 
 # Two libraries that add the same numbers in another order differ by rounding; relative to the
 # largest logit, since that is what float32 rounds by.
@@ -40,26 +35,8 @@ def onnx_from_network(
     network = network.cpu().eval()
     exported = _Describing(network) if with_features else network
     example = torch.zeros(1, 3, how.height, how.width)
-    level = logging.getLogger("torch.onnx").level
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        # The exporter walks through deprecated corners of torch itself; not ours to mend.
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                exported,
-                (example,),
-                dynamo=True,
-                input_names=[INPUT],
-                output_names=[OUTPUT, FEATURES] if with_features else [OUTPUT],
-                opset_version=_OPSET,
-                verbose=False,
-            )
-        finally:
-            logging.getLogger("torch.onnx").setLevel(level)
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    _forget_origins(model)
+    outputs = [OUTPUT, FEATURES] if with_features else [OUTPUT]
+    model = onnx_program(exported, (example,), [INPUT], outputs, opset=_OPSET)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -110,18 +87,3 @@ def prove_equal(bundle: ModelBundle, network: nn.Module, images: list[NDArray[np
             )
         largest = max(largest, difference)
     return largest
-
-
-def _forget_origins(model: onnx.ModelProto) -> None:
-    """Take out stack traces, file paths and names of the machine that exported."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    graph = model.graph
-    graph.doc_string, graph.name = "", "network"
-    del graph.metadata_props[:]
-    del graph.value_info[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for number, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{number}"

@@ -26,9 +26,10 @@ from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
 from lifelong.records.samples import AnnotationTask
-from tests.browser.test_draft_in_label_studio import ARGUMENTS, CHROMIUM, DRAWN, log_in
+from tests.browser.test_draft_in_label_studio import DRAWN
 from tests.builders import a_pre_annotation
 from tests.camvid import CAMVID
+from tests.chromium import ARGUMENTS, CHROMIUM, log_in
 
 pytestmark = [
     pytest.mark.integration,

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
@@ -18,18 +18,7 @@ from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.pixels import jpeg_from_image, png_from_mask
 from tests.builders import SMALL_MAP, a_mask, a_pre_annotation
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.chromium import ARGUMENTS, CHROMIUM, log_in
 
 pytestmark = [
     pytest.mark.integration,
@@ -92,14 +81,6 @@ def test_the_draft_is_visible_and_comes_back_as_submitted(
     assert (annotation.agreement, annotation.changed_pixels) == (1.0, 0)
     assert annotation.annotator == label_studio_server.email
     assert annotation.seconds is not None
-
-
-def log_in(page: Page, server: LabelStudioServer) -> None:
-    page.goto(f"{server.url}/user/login/?next=/projects/")
-    page.fill("#email", server.email)
-    page.fill("#password", server.password)
-    page.click("button[type=submit]")
-    page.wait_for_url("**/projects/", wait_until="commit", timeout=30_000)
 
 
 def colours_by_class(shot: bytes, mask: np.ndarray) -> dict[int, np.ndarray]:

@@ -9,8 +9,9 @@ from playwright.sync_api import sync_playwright
 
 from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import mask_from_regions
-from tests.browser.test_draft_in_label_studio import ARGUMENTS, CHROMIUM, DRAWN, log_in
+from tests.browser.test_draft_in_label_studio import DRAWN
 from tests.builders import SMALL_MAP, a_mask
+from tests.chromium import ARGUMENTS, CHROMIUM, log_in
 from tests.desks import RealDesk, Setting
 
 pytestmark = [

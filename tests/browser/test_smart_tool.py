@@ -15,7 +15,8 @@ from annotation.label_studio_server import LabelStudioServer
 from cloud.demo.scenes import draw_scene
 from lifelong.records.label_map import CITYSCAPES
 from tests.assist_room import CAR_BOX, CAR_CENTRE, HEIGHT, SEED, WIDTH, a_project, assist_process
-from tests.smart_tool import CHROMIUM, smart_tool
+from tests.chromium import CHROMIUM
+from tests.smart_tool import smart_tool
 
 pytestmark = [
     pytest.mark.integration,

@@ -5,11 +5,7 @@ are, and answers with every mask it has at low resolution. All that depends on t
 and cutting off padding, stays outside.
 """
 
-import logging
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -23,6 +19,7 @@ from cloud.assist.onnx_sam import (
     ENCODER_INPUTS,
     ENCODER_OUTPUTS,
 )
+from lifelong.training.onnx_programs import onnx_program
 
 OPSET = 18
 # Protocol buffers end at 2 GiB; what is larger keeps its weights in a file beside the graph.
@@ -83,8 +80,12 @@ class DecoderGraph(nn.Module):
 def write_encoder(sam: Sam, path: Path, *, largest_file: int = LARGEST_FILE) -> Path | None:
     """The graph of the image encoder; returns the file of its weights, if it has one of its own."""
     side = sam.image_encoder.img_size
-    model = _exported(
-        EncoderGraph(sam), (torch.zeros(1, 3, side, side),), ENCODER_INPUTS, ENCODER_OUTPUTS
+    model = onnx_program(
+        EncoderGraph(sam).eval(),
+        (torch.zeros(1, 3, side, side),),
+        ENCODER_INPUTS,
+        ENCODER_OUTPUTS,
+        opset=OPSET,
     )
     return _write(model, path, largest_file)
 
@@ -92,11 +93,12 @@ def write_encoder(sam: Sam, path: Path, *, largest_file: int = LARGEST_FILE) -> 
 def write_decoder(sam: Sam, path: Path, *, largest_file: int = LARGEST_FILE) -> Path | None:
     """The graph of prompt encoder and mask decoder; returns as `write_encoder`."""
     points = torch.export.Dim("points", min=0, max=_MOST_POINTS)
-    model = _exported(
-        DecoderGraph(sam),
+    model = onnx_program(
+        DecoderGraph(sam).eval(),
         example_inputs(sam),
         DECODER_INPUTS,
         DECODER_OUTPUTS,
+        opset=OPSET,
         dynamic=({}, {1: points}, {1: points}, {}, {}),
     )
     return _write(model, path, largest_file)
@@ -117,34 +119,6 @@ def example_inputs(sam: Sam) -> tuple[Tensor, ...]:
     )
 
 
-def _exported(
-    graph: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str],
-    dynamic: Any = None,
-) -> onnx.ModelProto:  # fmt: skip
-    level = logging.getLogger("torch.onnx").level
-    with warnings.catch_warnings():
-        # The exporter walks through deprecated corners of torch itself; not ours to mend.
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                graph.eval(),
-                example,
-                dynamo=True,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                opset_version=OPSET,
-                dynamic_shapes=dynamic,
-                verbose=False,
-            )
-        finally:
-            logging.getLogger("torch.onnx").setLevel(level)
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    _forget_origins(model)
-    return model
-
-
 def _write(model: onnx.ModelProto, path: Path, largest_file: int) -> Path | None:
     """One file, or two where one would be too large; equal weights give equal bytes."""
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
@@ -157,18 +131,3 @@ def _write(model: onnx.ModelProto, path: Path, largest_file: int) -> Path | None
     onnx.save_model(model, path)
     beside.chmod(path.stat().st_mode)  # onnx makes it for its owner alone
     return beside
-
-
-def _forget_origins(model: onnx.ModelProto) -> None:
-    """Take out stack traces, file paths and names of the machine that exported."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    graph = model.graph
-    graph.doc_string, graph.name = "", "network"
-    del graph.metadata_props[:]
-    del graph.value_info[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for number, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{number}"
