@@ -10,12 +10,17 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from annotation.assist.access import ProjectAccess
-from annotation.assist.answers import regions_from_candidates, regions_from_found
+from annotation.assist.answers import regions_from
 from annotation.assist.label_tools import LabelTools, label_tools
 from annotation.assist.look_ahead import Embed, LookAhead
 from annotation.assist.projects import KnownProject, Projects
 from annotation.assist.question import Question
-from annotation.assist.questions import prompted_image, question_from, question_from_words
+from annotation.assist.questions import (
+    CANDIDATES,
+    prompted_image,
+    question_from,
+    question_from_words,
+)
 from annotation.assist.requests import (
     PredictRequest,
     Task,
@@ -40,8 +45,6 @@ from annotation.assist.troubles import Troubles
 from annotation.regions import Region
 from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError, LifelongError, PictureAccessError, PromptError
-
-_CANDIDATES = 3
 
 
 class TaskPictures(Protocol):
@@ -210,7 +213,7 @@ class AssistBackend:
             picture, question.example, label=question.label, model=model
         )
         new = [one for one in found if 2 * (one.mask & there).sum() <= one.mask.sum()]
-        return _scored(regions_from_found(question, new))
+        return _scored(regions_from(question, new))
 
     def _drafted(self, request: PredictRequest, task: Task, project: KnownProject) -> Any:
         """A whole task without a click: what the project's last words find in it, if any."""
@@ -242,17 +245,15 @@ class AssistBackend:
                 thresholds=question.thresholds,
                 model=model,
             )
-            regions = regions_from_found(question, found)
-        else:
-            several = question.candidate > 0 or question.all_candidates
-            wish = Wish(
-                prompt=question.prompt,
-                drawn=question.drawn,
-                candidates=_CANDIDATES if several else 1,
-            )
-            candidates = self._segmenter.segment(picture, wish, model=model)
-            regions = regions_from_candidates(question, candidates)
-        return _scored(regions)
+            return _scored(regions_from(question, found))
+        several = question.candidate > 0 or question.all_candidates
+        wish = Wish(
+            prompt=question.prompt,
+            drawn=question.drawn,
+            candidates=CANDIDATES if several else 1,
+        )
+        candidates = self._segmenter.segment(picture, wish, model=model)
+        return _scored(regions_from(question, candidates))
 
     def _picture(
         self, tools: LabelTools, task: Task, project: KnownProject, request: PredictRequest,

@@ -9,21 +9,8 @@ from cloud.assist.embedding_files import EmbeddingFiles, EmbeddingKey
 from cloud.assist.embeddings import EmbeddingMemory, Embeddings
 from cloud.assist.interactive_model import Embedded
 from cloud.assist.turns import Level, Turns
-from cloud.assist.work_book import WorkBook
 from lifelong.errors import ModelBusyError, PictureAccessError
 from tests.unit.cloud.assist.engine_stubs import PATIENCE_S, StubModel, StubPicture, together
-
-
-@pytest.fixture
-def turns():
-    made = Turns(workers=1)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def book():
-    return WorkBook()
 
 
 def kept(turns, *, memory=1 << 20, files=None):

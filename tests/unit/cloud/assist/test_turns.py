@@ -4,22 +4,10 @@ import threading
 
 import pytest
 
-from cloud.assist.turns import Level, Turns
+from cloud.assist.turns import Level
 from cloud.assist.work_book import WorkBook
 from lifelong.errors import ModelBusyError, PromptError
 from tests.unit.cloud.assist.engine_stubs import PATIENCE_S, together
-
-
-@pytest.fixture
-def turns():
-    made = Turns(workers=1)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def book():
-    return WorkBook()
 
 
 def begin(book, kind="click"):
