@@ -1,6 +1,7 @@
 """The one YAML schema: frozen sections, how to load it, how to say what is wrong with it."""
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from lifelong.errors import ConfigError
 from lifelong.fleet_config import EdgesSection, ReleasesSection
 from lifelong.gate_config import GateSection as GateSection
 from lifelong.labels_config import LabelsSection
+from lifelong.links.redaction import hide_environment
 from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
@@ -24,6 +26,7 @@ from lifelong.review_config import ReviewSection
 from lifelong.training_config import SCRATCH
 from lifelong.training_config import TrainingSection as TrainingSection
 from lifelong.trigger_config import TriggerSection
+from lifelong.web_config import WebSection as WebSection
 
 
 class RoundsSection(Section):
@@ -50,13 +53,6 @@ class JobSection(Section):
     # Sedna's own status writes; `cornerloop job run` sets both to 0.
     report_not_before_seconds: Seconds = 15.0
     linger_seconds: Seconds = 20.0
-
-
-class WebSection(Section):
-    """`cornerloop serve`."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: a free one
 
 
 class Config(Section):
@@ -90,6 +86,8 @@ class Config(Section):
 def load_config(path: Path) -> Config:
     """Read a configuration file; relative paths in it start at the file's own folder.
 
+    Secrets in the environment variables that it names are never logged from then on.
+
     Raises:
         ConfigError: one line for each mistake, with file, key and what would be right.
     """
@@ -111,7 +109,18 @@ def load_config(path: Path) -> Config:
         config = Config.model_validate(content)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in _told(error))) from error
+    hide_environment(names=_secret_variables(config))
     return _with_absolute_paths(config, path.absolute().parent)
+
+
+def _secret_variables(section: BaseModel) -> Iterator[str]:
+    """Names of the variables that a configuration says hold secrets."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _secret_variables(value)
+        elif name.endswith("_env") and name != "user_env" and isinstance(value, str) and value:
+            yield value
 
 
 def load_label_map(config: Config) -> LabelMap:
@@ -138,7 +147,13 @@ def read_label_map(path: Path) -> LabelMap:
         LabelMapError: names or colours are used twice.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); label_map must name an existing file"
+        ) from error
+    try:
+        content = yaml.safe_load(text)
         if "id2label" in content:
             ids = {int(key): str(name) for key, name in content["id2label"].items()}
             if sorted(ids) != list(range(len(ids))):
@@ -153,7 +168,7 @@ def read_label_map(path: Path) -> LabelMap:
         things = [str(entry["name"]) for entry in entries if entry.get("thing")]
         return label_map_of(zip(names, chosen, strict=True)).with_things(things)
     except (
-        OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError, AttributeError
+        yaml.YAMLError, KeyError, TypeError, ValueError, IndexError, AttributeError
     ) as error:  # fmt: skip
         raise ConfigError(
             f'{path}: expected {{"id2label": {{"0": "road", …}}}} or '

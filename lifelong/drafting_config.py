@@ -1,7 +1,7 @@
 """The `preannotation` section: who drafts masks, who names them, how they vote."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,15 +15,18 @@ class MasksSection(Section):
     """Class-agnostic masks for drafts."""
 
     # Without a SAM of full size, superpixels give the better drafts: see docs/drafts.md.
-    type: Literal["superpixels", "tiny", "sam", "sam_hq", "sam2", "mobile_sam", "none"] = (
-        "superpixels"
-    )
+    type: Literal[
+        "superpixels", "tiny", "sam", "sam_hq", "sam2", "mobile_sam", "program", "none"
+    ] = "superpixels"
     # `sam` and `sam_hq`: vit_b, vit_l or vit_h (None: vit_h); `sam2`: tiny, small, base_plus or
     # large (None: large).
     model: str | None = None
     # File or folder of the weights; None: what `cornerloop models pull` brought, and of `tiny`
     # the shipped ones.
     checkpoint: Path | None = None
+    # Of `program`: what is run, and how long it may take for a picture.
+    program: Path | None = None
+    program_seconds: Annotated[float, Field(gt=0)] = 60.0
     points_per_side: Positive = 16
     points_per_batch: Positive = 64
     pred_iou_thresh: Share = 0.7

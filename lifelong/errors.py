@@ -25,6 +25,7 @@ LifelongError                        retryable = False; message: what, where, wh
 │  │  ├─ ObjectExistsError           put-if-absent found somebody else's object
 │  │  ├─ ObjectChangedError          somebody wrote it after it was read
 │  │  └─ StorageUnavailableError     retryable
+│  │     └─ AuditUnavailableError    not recorded, therefore not done; retryable
 │  ├─ LabelStudioError
 │  │  ├─ LabelStudioRefusedError
 │  │  ├─ ProjectMismatchError
@@ -42,6 +43,7 @@ LifelongError                        retryable = False; message: what, where, wh
 │  └─ ExportMismatchError
 ├─ TrainingError
 │  └─ DivergedError
+├─ ChangedMeanwhileError             not what somebody saw when he decided; nothing was done
 └─ RoundError
    ├─ IllegalTransitionError
    ├─ LeaseLostError
@@ -154,6 +156,10 @@ class StorageUnavailableError(StorageError):
     retryable = True
 
 
+class AuditUnavailableError(StorageUnavailableError):
+    """An action that was not carried out, because it could not be recorded first."""
+
+
 class LabelStudioError(LinkError):
     """Label Studio failed or answered something unexpected."""
 
@@ -226,6 +232,10 @@ class TrainingError(LifelongError):
 
 class DivergedError(TrainingError):
     """The loss became NaN or infinite."""
+
+
+class ChangedMeanwhileError(LifelongError):
+    """What a person decided on is no longer as he saw it; nothing was done."""
 
 
 class RoundError(LifelongError):

@@ -153,6 +153,17 @@ def read_holdouts(folder: Path) -> dict[str, FileHoldout]:
     return {task.name: FileHoldout(labelled_pairs(task / "eval")) for task in tasks}
 
 
+def filled(folder: Path | None) -> Path | None:
+    """The folder, or None where nobody has put anything into it yet.
+
+    A folder that holds no more than a label map counts as such, and no other: pictures that lie
+    wrongly shall be told of.
+    """
+    if folder is None or not folder.is_dir():
+        return folder
+    return folder if any(path.suffix != ".json" for path in folder.iterdir()) else None
+
+
 def holdouts_of_samples(
     samples: Sequence[Sample], storage: Storage, read: ReadMask | None = None
 ) -> dict[str, StoredHoldout]:

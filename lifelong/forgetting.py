@@ -84,6 +84,44 @@ def forgetting_per_task(matrix: Matrix) -> NDArray[np.float64]:
     return np.asarray(best - square[-1, :-1])
 
 
+def backward_transfer_by_row(matrix: Matrix, learned: Sequence[int]) -> NDArray[np.float64]:
+    """BWT after each deployed model of a loop that runs on, where rounds are more than tasks.
+
+    BWT_t = mean of R[t,i] - R[b_i,i] over the tasks i with b_i < t. Where each row teaches the
+    next task this is `backward_transfer`, row by row.
+
+    Args:
+        matrix: (N, T), float64, one row a deployed model; NaN where nothing was measured.
+        learned: (T,), b_i: the row whose model had learned task i first; below 0: none yet.
+
+    Returns:
+        (N,), float64; NaN where no earlier task was measured in both rows.
+
+    >>> backward_transfer_by_row(np.array([[0.6, 0.1], [0.5, 0.7], [0.4, 0.8]]), [0, 1]).round(2)
+    array([  nan, -0.1 , -0.05])
+    """
+    rows, tasks = _learned_rows(matrix, learned)
+    when_learned = np.full(len(tasks), np.nan)
+    known = tasks >= 0
+    when_learned[known] = matrix[tasks[known], np.flatnonzero(known)]
+    return _mean_of_past(matrix - when_learned, rows, tasks)
+
+
+def forgetting_by_row(matrix: Matrix, learned: Sequence[int]) -> NDArray[np.float64]:
+    """Forgetting after each deployed model, as `backward_transfer_by_row` has BWT.
+
+    F_t = mean of max_{s<t} R[s,i] - R[t,i] over the tasks i with b_i < t.
+
+    >>> forgetting_by_row(np.array([[0.6, 0.1], [0.5, 0.7], [0.4, 0.8]]), [0, 1]).round(2)
+    array([ nan, 0.1 , 0.05])
+    """
+    rows, tasks = _learned_rows(matrix, learned)
+    best = np.full_like(matrix, np.nan)
+    if len(matrix) > 1:
+        best[1:] = np.fmax.accumulate(matrix[:-1], axis=0)
+    return _mean_of_past(best - matrix, rows, tasks)
+
+
 def plasticity(matrix: Matrix) -> float:
     """How well each task was learned when it was its turn: 1/T · Σ_i R[i,i].
 
@@ -142,6 +180,26 @@ def _square(matrix: Matrix) -> Matrix:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ShapeError(f"an accuracy matrix is (T, T), got {matrix.shape}")
     return matrix
+
+
+def _learned_rows(
+    matrix: Matrix, learned: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N, 1) the rows' numbers, and (T,) the b_i."""
+    tasks = np.asarray(learned, dtype=np.int64)
+    if matrix.ndim != 2 or tasks.shape != (matrix.shape[1],) or (tasks >= len(matrix)).any():
+        raise ShapeError(f"expected a row of {matrix.shape} for each task, got {tasks.tolist()}")
+    return np.arange(len(matrix), dtype=np.int64)[:, None], tasks
+
+
+def _mean_of_past(
+    values: Matrix, rows: NDArray[np.int64], tasks: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(N,) mean over the tasks that were learned in an earlier row, NaN passed over."""
+    counts = (tasks >= 0) & (tasks < rows) & np.isfinite(values)
+    total = np.where(counts, values, 0.0).sum(axis=1)
+    number = counts.sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _with_first_row(matrix: Matrix) -> Matrix:

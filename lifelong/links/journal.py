@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lifelong.links.redaction import cleaned_value
+from lifelong.links.request_ids import current_request
+
 logger = logging.getLogger(__name__)
 
 JSONValue = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -39,7 +42,10 @@ class Journal:
         counting it.
         """
         at = self._now()
-        line = {"schema": 1, "at": at.isoformat(), "node": self._node, "event": name, **fields}
+        line = {"schema": 1, "at": at.isoformat(), "node": self._node, "event": name}
+        if current_request():
+            line["request"] = current_request()
+        line |= cleaned_value(fields)  # a reason may quote an address with a password
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
         try:
             with self._lock:

@@ -85,6 +85,16 @@ def distances(colours: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(apart.min(axis=0), dtype=np.float64)
 
 
+def css_colour(colour: Colour) -> str:
+    """As style sheets and Label Studio's settings write it.
+
+    >>> css_colour((0, 102, 170))
+    '#0066aa'
+    """
+    red, green, blue = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 @cache
 def _all_colours() -> tuple[Colour, ...]:
     steps = np.linspace(0, 255, _STEPS)

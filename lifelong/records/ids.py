@@ -10,6 +10,8 @@ EdgeId = NewType("EdgeId", str)  # chosen by the operator: letters, digits, "-",
 RoundNumber = NewType("RoundNumber", int)  # 1, 2, 3 …
 
 _EDGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+# Names that Windows keeps for devices, with any ending; and it drops dots at the end.
+_NOT_EVERYWHERE = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?\Z|.*\.\Z", re.I)
 
 
 def sha256_hex(data: bytes) -> str:
@@ -37,5 +39,10 @@ def edge_id(text: str) -> EdgeId:
         raise ValueError(
             f"edge id {text!r}: use 1 to 63 letters, digits, '-', '_' or '.', "
             "starting with a letter or digit"
+        )
+    if _NOT_EVERYWHERE.match(text):
+        raise ValueError(
+            f"edge id {text!r}: storage on Windows could not keep a folder of that name; "
+            "choose one that is no device's and does not end with '.'"
         )
     return EdgeId(text)
