@@ -1,77 +1,65 @@
-"""`cornerloop serve` over HTTP: rounds, edge nodes, health, and hints from Label Studio.
+"""`cornerloop serve` over HTTP: pages, numbers, health, and hints from Label Studio.
 
-It only reads; it never advances a round. A hint sets an event and is answered at once: Label
-Studio waits for the answer while a person waits for Label Studio.
+It reads looks that a thread of its own took (`cloud/monitor/watch.py`) and never advances a round.
+A hint sets an event and is answered at once: Label Studio waits for the answer while a person
+waits for Label Studio.
 """
 
 import hmac
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from jinja2 import Environment, PackageLoader
+from fastapi.responses import Response
 
 from annotation.webhooks import HINT_PATH, SECRET_HEADER
-from cloud.web.fleet import add_fleet
+from cloud.access.permissions import Permission, needs
+from cloud.web.access_pages import add_access
+from cloud.web.correct_pages import add_correct
+from cloud.web.edges_pages import add_edges
+from cloud.web.learning_pages import add_learning
+from cloud.web.metrics_pages import add_metrics
+from cloud.web.operator_pages import add_operator_pages
+from cloud.web.overview_pages import add_overview
+from cloud.web.parts import Parts
+from cloud.web.people_pages import add_people
+from cloud.web.queues_pages import add_queues
+from cloud.web.release_pages import add_releases
+from cloud.web.request_log import RequestLog
+from cloud.web.rounds_pages import add_rounds
+from cloud.web.site import add_static
+from cloud.web.unreachable import add_unreachable
 
 _MAX_BODY = 64 * 1024  # bytes; Label Studio is asked to send the name of the action only
 
 
-def make_app(
-    overview: Callable[[], dict[str, Any]],
-    trouble: Callable[[], str],
-    title: str,
-    *,
-    hint: Callable[[], None],
-    secret: str,
-    fleet: Callable[[], dict[str, Any]] | None = None,
-) -> FastAPI:
-    """Build the application.
-
-    Args:
-        overview: what `cornerloop rounds --json` prints.
-        trouble: why the loop does not move at present, in words; empty when it does.
-        hint: called when Label Studio says that something happened; must return at once.
-        secret: what its hints must carry; empty: hints are not taken, the address is unknown.
-        fleet: what `cornerloop edges --json` prints; None: there is no page of edge nodes.
-    """
+def make_app(parts: Parts) -> FastAPI:
+    """Build the application; each `add_…` brings the pages of its module."""
     # No interactive API page: it would load its scripts from a foreign host.
-    app = FastAPI(title="Cornerloop", docs_url=None, redoc_url=None)
-    page = Environment(
-        loader=PackageLoader("cloud.web", "templates"), autoescape=True
-    ).get_template("rounds.html")
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        return {"status": "up"}
-
-    @app.get("/readyz")
-    def readyz() -> JSONResponse:
-        reason = trouble()
-        body = {"status": "degraded", "reason": reason} if reason else {"status": "ready"}
-        return JSONResponse(body, status_code=503 if reason else 200)
-
-    @app.get("/rounds.json")
-    def rounds_json() -> dict[str, Any]:
-        return overview()
-
-    @app.get("/", response_class=HTMLResponse)
-    def rounds_page() -> str:
-        return page.render(
-            title=title, trouble=trouble(), has_fleet=fleet is not None, **overview()
-        )
-
-    if fleet is not None:
-        add_fleet(app, fleet, overview, title)
-
-    if secret:
-
-        @app.post(HINT_PATH)
-        async def label_studio_hint(request: Request) -> Response:
-            return Response(status_code=await _hinted(request, hint, secret))
-
+    app = FastAPI(title="Cornerloop", docs_url=None, redoc_url=None, openapi_url=None)
+    add_static(app)
+    add_unreachable(app, parts.site)
+    add_access(app, parts)
+    add_metrics(app, parts)
+    add_correct(app, parts)
+    _add_hints(app, parts)
+    add_overview(app, parts)
+    add_people(app, parts)
+    add_queues(app, parts)
+    add_rounds(app, parts)
+    add_learning(app, parts)
+    add_edges(app, parts)
+    add_releases(app, parts)
+    add_operator_pages(app, parts)
+    app.add_middleware(RequestLog, measures=parts.measures)
     return app
+
+
+def _add_hints(app: FastAPI, parts: Parts) -> None:
+    if parts.secret:
+
+        @app.post(HINT_PATH, dependencies=[needs(Permission.OPEN)])  # has a secret of its own
+        async def label_studio_hint(request: Request) -> Response:
+            return Response(status_code=await _hinted(request, parts.hint, parts.secret))
 
 
 async def _hinted(request: Request, hint: Callable[[], None], secret: str) -> int:
