@@ -10,7 +10,6 @@ model before it starts.
 import base64
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from lifelong.links.loopback_ports import free_port
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "0" * 40  # of the Label Studio that is no real one; nobody checks it
@@ -140,7 +141,7 @@ def ours(folder: Path, settings: str) -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "cornerloop.yaml"
     config.write_text(settings, encoding="utf-8")
-    port = _free_port()
+    port = free_port()
     server = Server(
         [sys.executable, "-m", "cloud", "assist", "--config", str(config), "--port", str(port)],
         port=port,
@@ -240,7 +241,7 @@ def _example(
 ) -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench_wsgi.py").write_text(start, encoding="utf-8")
-    port = _free_port()
+    port = free_port()
     server = Server(
         [
             str(peers.python), "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1",
@@ -267,12 +268,6 @@ def _running(server: Server, ready: str) -> Iterator[None]:
         yield
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _with_children(pid: int) -> list[int]:
