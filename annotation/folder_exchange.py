@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from annotation.folder_marks import read_mark
 from annotation.pulling import Pulled
 from annotation.review.agreement import agreement, boundary_agreement
 from annotation.review.correction_cost import cost_by_class
@@ -173,16 +174,18 @@ class FolderExchange:
         is_new = not self._storage.exists(key)
         self._storage.put(key, encoded)
         change = agreement(draft, mask)
-        annotator = _owner(path)
+        mark = read_mark(path.parent, data)
+        annotator = mark.by if mark else _owner(path)
+        seconds = mark.seconds if mark else None
         cost = CorrectionCost(
             annotation_id=annotation_id,
             annotator=annotator,
             drafted_by=task.drafted_by,
             with_draft=True,
-            seconds=None,
+            seconds=seconds,
             pixels=mask.size,
             classes=cost_by_class(
-                draft, mask, before=(), after=(), label_map=self._label_map, seconds=None
+                draft, mask, before=(), after=(), label_map=self._label_map, seconds=seconds
             ),
         )
         if is_new:
@@ -194,7 +197,7 @@ class FolderExchange:
                 annotator=annotator,
                 agreement=round(change.miou, 4),
                 changed_pixels=change.changed_pixels,
-                seconds=None,
+                seconds=seconds,
                 costs=[to_plain(cost)],
             )
         return Annotation(
@@ -207,6 +210,7 @@ class FolderExchange:
             mask_sha256=sha256_hex(encoded),
             agreement=change.miou,
             changed_pixels=change.changed_pixels,
+            seconds=seconds,
             draft_boundary=boundary_agreement(draft, mask).mean_f,
             annotation_ids=(annotation_id,),
             annotators=(annotator,),

@@ -233,14 +233,20 @@ class LabelStudio(ProjectCalls):
         *,
         seconds: float,
         parent_prediction: int | None,
+        unique_id: str | None = None,
     ) -> int:
-        """Submit an annotation as a person would; returns its id."""
+        """Submit an annotation as a person would; returns its id.
+
+        Args:
+            unique_id: a UUID; Label Studio refuses a second annotation with the same one.
+        """
         with self._translated(f"submit an annotation of task {task_id}"):
             made = self._sdk.annotations.create(
                 id=task_id,
                 result=[dict(region) for region in regions],
                 lead_time=seconds,
                 **({} if parent_prediction is None else {"parent_prediction": parent_prediction}),
+                **({} if unique_id is None else {"unique_id": unique_id}),
             )
             return int(made.id)
 
@@ -318,10 +324,10 @@ class LabelStudio(ProjectCalls):
             )
 
     def _task(self, body: Mapping[str, object]) -> StudioTask:
-        return studio_task(body, self._email)
+        return studio_task(body, self.email_of)
 
-    def _email(self, user_id: int) -> str:
-        """Listings name people by id only; they are looked up once."""
+    def email_of(self, user_id: int) -> str:
+        """Listings and exports name people by id only; they are looked up once."""
         if user_id not in self._users:
             self._users = {int(user.id): str(user.email) for user in self._sdk.users.list()}
         return self._users.get(user_id, f"user {user_id}")
@@ -353,6 +359,7 @@ class LabelStudio(ProjectCalls):
             raise LabelStudioUnavailableError(
                 f"Label Studio at {self.url} cannot be reached to {wish}: "
                 f"{type(error).__name__} {error}".rstrip()
+                + "; is it up, and is label_studio.url its address?"
             ) from error
         except ApiError as error:
             told = f"Label Studio at {self.url} answered {error.status_code} to: {wish}"

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -22,12 +21,14 @@ from types import TracebackType
 from typing import IO, Self
 
 from lifelong.errors import ConfigError, LabelStudioError, LabelStudioUnavailableError
+from lifelong.links.loopback_ports import free_port
 
 EMAIL = "annotator@cornerloop.example"
 _START_SECONDS = 180.0  # a first start runs all migrations: 26 to 43 s measured, more on a busy box
 _STOP_SECONDS = 6.0
-_SECRETS = "cornerloop-secrets.json"
-_DATABASE = "label_studio.sqlite3"
+SECRETS = "cornerloop-secrets.json"
+DATABASE = "label_studio.sqlite3"
+LOCK = "cornerloop.lock"  # held by whoever runs a server on the folder
 
 
 class LabelStudioServer:
@@ -46,9 +47,11 @@ class LabelStudioServer:
         log: Path,
         *,
         template: Path | None = None,
+        port: int = 0,
     ) -> None:
         """`documents_root` is what local files are served from; `template` a folder with migrated
-        data that is copied for a first start (4 s instead of 40), and built when it is not there.
+        data that is copied for a first start (4 s instead of 40), and built when it is not there;
+        `port` the only one it may listen at, 0: any, the same one at each start if it is free.
         """
         self._executable = executable.absolute()
         self._data_dir = data_dir.absolute()
@@ -59,6 +62,7 @@ class LabelStudioServer:
         self._lock: IO[str] | None = None
         self._secrets: dict[str, str] = {}
         self._port = 0
+        self._only_port = port
 
     @property
     def url(self) -> str:
@@ -89,6 +93,17 @@ class LabelStudioServer:
     def token(self) -> str:
         """Token for the API (a legacy token: it never expires and needs no refresh)."""
         return self._secret("token")
+
+    def kept_token(self) -> str:
+        """The token of this data folder, also while the server does not run here.
+
+        Raises:
+            LabelStudioError: it was never started.
+        """
+        kept = self._data_dir / SECRETS
+        if not kept.exists():
+            raise LabelStudioError(f"Label Studio in {self._data_dir} was never started; start it")
+        return _kept_secrets(kept)["token"]
 
     def start(self) -> None:
         """Start and wait until the API answers to our token; nothing happens when it runs."""
@@ -150,20 +165,24 @@ class LabelStudioServer:
         self.stop()
 
     def _prepare(self) -> None:
-        if self._template is not None and not (self._data_dir / _DATABASE).exists():
+        if self._template is not None and not (self._data_dir / DATABASE).exists():
             if not self._template.exists():
                 self._build_template(self._template)
-            but_database = shutil.ignore_patterns(_DATABASE)
+            but_database = shutil.ignore_patterns(DATABASE)
             shutil.copytree(self._template, self._data_dir, ignore=but_database, dirs_exist_ok=True)
             # Last and whole: a copy that is cut off must not look like a finished one.
-            part = self._data_dir / f"{_DATABASE}.part"
-            shutil.copyfile(self._template / _DATABASE, part)
-            part.rename(self._data_dir / _DATABASE)
+            part = self._data_dir / f"{DATABASE}.part"
+            shutil.copyfile(self._template / DATABASE, part)
+            part.rename(self._data_dir / DATABASE)
         self._documents_root.mkdir(parents=True, exist_ok=True)
-        self._secrets = _kept_secrets(self._data_dir / _SECRETS)
-        self._port = _port_like(self._port or int(self._secrets.get("port", "0")))
+        self._secrets = _kept_secrets(self._data_dir / SECRETS)
+        self._port = free_port(self._only_port or self._port or int(self._secrets.get("port", "0")))
+        if self._only_port not in (0, self._port):
+            raise ConfigError(
+                f"port {self._only_port} of 127.0.0.1 is taken; free it or name another"
+            )
         self._secrets["port"] = str(self._port)
-        _write_private(self._data_dir / _SECRETS, json.dumps(self._secrets))
+        _write_private(self._data_dir / SECRETS, json.dumps(self._secrets))
 
     def _secret(self, name: str) -> str:
         if name not in self._secrets:
@@ -177,7 +196,7 @@ class LabelStudioServer:
             self._executable, unfinished, unfinished / "documents", self._log
         )
         unfinished.mkdir(parents=True)
-        builder._port = _port_like(0)
+        builder._port = free_port(0)
         builder._take_lock()
         try:
             builder._spawn({})
@@ -242,7 +261,7 @@ class LabelStudioServer:
 
     def _take_lock(self) -> None:
         self._release_lock()
-        lock = (self._data_dir / "cornerloop.lock").open("a+", encoding="utf-8")
+        lock = (self._data_dir / LOCK).open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -306,19 +325,6 @@ def _write_private(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def _port_like(wanted: int) -> int:
-    """`wanted` when it is free on the loopback, else (or for 0) a free one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise LabelStudioUnavailableError("no free port on 127.0.0.1")
 
 
 def _get(url: str, *, token: str | None) -> bytes | None:

@@ -15,6 +15,8 @@ from annotation.project_settings import Backend, Bucket
 from annotation.queue_order import View
 from annotation.webhooks import Webhook
 
+_AWAY = ("DI", "ER")  # Label Studio's states of a model: disconnected, error
+
 
 class ProjectCalls:
     """The calls about a project that people would otherwise click; see `LabelStudio`."""
@@ -121,6 +123,7 @@ class ProjectCalls:
                     title=one.title or "",
                     is_interactive=bool(one.is_interactive),
                     user=one.basic_auth_user or "",
+                    trouble=_trouble(str(one.state), one.error_message),
                 )
                 for one in self._sdk.ml.list(project=project_id)
             ]
@@ -203,3 +206,8 @@ class ProjectCalls:
         """Remove a webhook."""
         with self._translated(f"delete webhook {webhook_id}"):
             self._sdk.webhooks.delete(webhook_id)
+
+
+def _trouble(state: str, said: str | None) -> str:
+    """Why a model is of no use to Label Studio, in one short line; "" while it is."""
+    return " ".join((said or "it does not answer").split())[:200] if state in _AWAY else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from annotation.task_fields import NOTE, PROMPT, UNSURE
 from lifelong.errors import ProjectMismatchError
+from lifelong.records.colours import css_colour
 from lifelong.records.label_map import LabelMap
 
 IMAGE = "image"  # name of the <Image> tag and of the field in a task's data
@@ -78,11 +79,9 @@ def labeling_config(label_map: LabelMap) -> str:
         element = ElementTree.SubElement(
             view, control.tag, {"name": control.name, "toName": IMAGE, **dict(control.attributes)}
         )
-        for name, (red, green, blue) in zip(label_map.names, label_map.colours, strict=True):
+        for name, colour in zip(label_map.names, label_map.colours, strict=True):
             ElementTree.SubElement(
-                element,
-                "Label",
-                {"value": name, "background": f"#{red:02x}{green:02x}{blue:02x}"},
+                element, "Label", {"value": name, "background": css_colour(colour)}
             )
         if control.name in PROMPTS and ERASER not in label_map:
             ElementTree.SubElement(element, "Label", {"value": ERASER, "background": "#000000"})
@@ -197,10 +196,10 @@ def with_labels_added(config: str, label_map: LabelMap) -> str:
             continue
         labels = [label for label in tag.iter() if _kind(label) == "label"]
         there = {value for label in labels for value in (label.get("value"), label.get("alias"))}
-        for name, (red, green, blue) in zip(label_map.names, label_map.colours, strict=True):
+        for name, colour in zip(label_map.names, label_map.colours, strict=True):
             if name not in there:
-                colour = f"#{red:02x}{green:02x}{blue:02x}"
-                ElementTree.SubElement(tag, "Label", {"value": name, "background": colour})
+                told = {"value": name, "background": css_colour(colour)}
+                ElementTree.SubElement(tag, "Label", told)
                 added = True
     if not added:
         return config

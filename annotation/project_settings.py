@@ -55,6 +55,8 @@ class Backend:
     user: str = ""
     # Label Studio never tells it, so it is only sent.
     password: str = field(default="", repr=False, compare=False)
+    # Why Label Studio cannot reach it, as far as it says; "" while it can.
+    trouble: str = field(default="", compare=False)
 
 
 class Settings(Protocol):

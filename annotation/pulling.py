@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol
@@ -14,14 +14,21 @@ from annotation.review.agreement import agreement
 from annotation.review.assessment import Assessor, Pieces, Readings
 from annotation.review.correction_cost import cost_by_class
 from annotation.review.kept_work import first_draft
-from annotation.review.standing import Decision, Decisions, Standing, TaskState, rejected_seconds
+from annotation.review.standing import (
+    Decision,
+    Decisions,
+    Standing,
+    TaskState,
+    Verdict,
+    rejected_seconds,
+)
 from annotation.studio_tasks import StudioAnnotation, StudioTask
 from annotation.task_fields import SAMPLE
 from annotation.tasks import carries
 from lifelong.errors import RecordError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
-from lifelong.records.ids import RoundNumber, sha256_hex
+from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.pixels import png_from_mask
 from lifelong.records.samples import Annotation, AnnotationTask, CorrectionCost, Skip
@@ -52,6 +59,9 @@ class Pulled:
 
     annotations: tuple[Annotation, ...] = ()
     skips: tuple[Skip, ...] = ()
+    # How each task stands, as far as a look at the whole round tells: what somebody has begun and
+    # not submitted is still open.
+    states: Mapping[SampleId, TaskState] = field(default_factory=dict)
 
 
 class Pulling:
@@ -86,6 +96,7 @@ class Pulling:
         # task id -> what it looked like and what we made of it: most tasks do not change
         # between two looks, and reading brush strokes again costs both sides time.
         self._known: dict[int, tuple[_Look, Annotation | Skip | None]] = {}
+        self._stood: dict[int, TaskState] = {}  # task id -> how it stood when it was read
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What people have finished, read into storage; unfinished tasks are left out.
@@ -94,19 +105,25 @@ class Pulling:
         becomes a Skip that says why.
         """
         outcomes: list[Annotation | Skip] = []
+        states: dict[SampleId, TaskState] = {}
 
         def place(task: AnnotationTask) -> tuple[int, RoundNumber]:
             return (task.project_id, task.round_number)
 
         for (project_id, number), of_round in groupby(sorted(tasks, key=place), key=place):
-            outcomes += self._pull_round(project_id, number, list(of_round))
+            outcomes += self._pull_round(project_id, number, list(of_round), states)
         return Pulled(
             annotations=tuple(one for one in outcomes if isinstance(one, Annotation)),
             skips=tuple(one for one in outcomes if isinstance(one, Skip)),
+            states=states,
         )
 
     def _pull_round(
-        self, project_id: int, number: RoundNumber, tasks: list[AnnotationTask]
+        self,
+        project_id: int,
+        number: RoundNumber,
+        tasks: list[AnnotationTask],
+        states: dict[SampleId, TaskState],
     ) -> list[Annotation | Skip]:
         listed = self._studio.round_tasks(project_id, number)
         there = {str(task.data.get(SAMPLE)): task for task in reversed(listed)}
@@ -116,11 +133,13 @@ class Pulling:
         changed: dict[int, tuple[AnnotationTask, _Look]] = {}
         for task in tasks:
             found = there.get(task.sample_id)
+            decisions = decided.get(task.sample_id, ())
+            states[task.sample_id] = _unfinished(decisions)
             if found is None:
                 if self._is_deleted(task):
+                    states[task.sample_id] = TaskState.SKIPPED
                     outcomes.append(self._skip(task, "deleted in Label Studio"))
             elif found.is_finished:
-                decisions = decided.get(task.sample_id, ())
                 look: _Look = (task.sample_id, found.updated_at, len(decisions))
                 known = self._known.get(found.task_id)
                 if known is None or known[0] != look:
@@ -134,6 +153,10 @@ class Pulling:
                 self._known[full.task_id] = (seen, outcome)
             if outcome is not None:
                 outcomes.append(outcome)
+        for task in tasks:
+            found = there.get(task.sample_id)
+            if found is not None and found.is_finished and found.task_id in self._stood:
+                states[task.sample_id] = self._stood[found.task_id]
         return outcomes
 
     def _is_deleted(self, task: AnnotationTask) -> bool:
@@ -148,9 +171,11 @@ class Pulling:
             return None
         try:
             stands, readings = self.assessor.assess(task, full, decisions)
+            self._stood[full.task_id] = stands.state
             if stands.counted:
                 return self._annotation(task, full, stands, readings, decisions)
         except RecordError as error:
+            self._stood[full.task_id] = TaskState.SKIPPED
             return self._skip(task, str(error))
         if stands.state is TaskState.SKIPPED:
             return self._skip(task, f"skipped by {', '.join(stands.skipped_by)}")
@@ -305,3 +330,8 @@ class Pulling:
     def _skip(self, task: AnnotationTask, reason: str) -> Skip:
         logger.info("sample %s of round %d: %s", task.sample_id, task.round_number, reason)
         return Skip(sample_id=task.sample_id, round_number=task.round_number, reason=reason)
+
+
+def _unfinished(decisions: Sequence[Decision]) -> TaskState:
+    sent_back = bool(decisions) and decisions[-1].verdict is Verdict.REJECTED
+    return TaskState.REJECTED if sent_back else TaskState.OPEN

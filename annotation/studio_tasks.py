@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
+from annotation.page_marks import mark_of
 from annotation.regions import Region
 from lifelong.errors import CorruptRecordError
 
@@ -38,7 +39,8 @@ class StudioAnnotation:
     """What one person submitted, or skipped."""
 
     annotation_id: int
-    annotator: str  # e-mail, or "user 7" when Label Studio does not tell
+    # Who made it on a page of ours, by name; else the e-mail, or "user 7" when nobody tells.
+    annotator: str
     at: datetime | None  # UTC, last change; None when nobody knows
     is_skip: bool
     seconds: float | None  # Label Studio's lead time
@@ -157,9 +159,10 @@ def _age(annotation: StudioAnnotation) -> tuple[datetime, int]:
 
 def _annotation(body: Mapping[str, object], email_of: Callable[[int], str]) -> StudioAnnotation:
     parent = body.get("parent_prediction")
+    mark = mark_of(_items(body, "result"))
     return StudioAnnotation(
         annotation_id=_id(body, "annotation"),
-        annotator=_person(body.get("completed_by"), email_of),
+        annotator=mark.by if mark else _person(body.get("completed_by"), email_of),
         at=moment(body.get("updated_at") or body.get("created_at")),
         is_skip=bool(body.get("was_cancelled")),
         seconds=number_or_none(body.get("lead_time")),

@@ -39,8 +39,17 @@ class AnnotatorsByClasses:
         return self._of(self._history.current)
 
     def push(self, drafts: Sequence[PreAnnotation]) -> list[AnnotationTask]:
-        """Offer drafts, which are of the present label map."""
-        return self.present.push(drafts)
+        """Offer drafts; those of an earlier label map were offered before a restore."""
+        places: dict[str, list[int]] = {}
+        for place, draft in enumerate(drafts):
+            where = f"draft of sample {draft.sample_id}"
+            drawn = self._history.map_of(draft.label_map_digest, where)
+            places.setdefault(drawn.digest, []).append(place)
+        made: dict[int, AnnotationTask] = {}
+        for digest, some in places.items():
+            at = self._of(self._history.map_of(digest, "drafts"))
+            made |= zip(some, at.push([drafts[place] for place in some]), strict=True)
+        return [made[place] for place in range(len(drafts))]
 
     def pull(self, tasks: Sequence[AnnotationTask]) -> Pulled:
         """What is finished, each task read with its own classes.

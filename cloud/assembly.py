@@ -23,8 +23,10 @@ from cloud.forget_requests import Forgetting, Removal
 from cloud.inbox import Inbox
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
+from cloud.monitor.watch import Watch
 from cloud.present_counts import present_counts
 from cloud.releases import Releases
+from cloud.restore_mark import refuse_unfinished
 from cloud.rollout import Rollouts
 from cloud.round_start import RoundStart
 from cloud.rounds import Rounds
@@ -43,6 +45,7 @@ from lifelong.records.label_map import LabelMap
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio
+    from cloud.annotation_work import Workplace
     from cloud.preannotation.drafting import Drafter
 
 
@@ -62,6 +65,7 @@ class Cloud:
 def open_cloud(config: Config, node: str = "cloud") -> Cloud:
     """Open storage and what lies in it."""
     storage = open_storage(config.storage)
+    refuse_unfinished(storage)
     journal = Journal(config.journal_path, node)
     return Cloud(
         config=config,
@@ -74,17 +78,18 @@ def open_cloud(config: Config, node: str = "cloud") -> Cloud:
     )
 
 
-def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
-    """The loop with its real ports."""
+def make_service(
+    cloud: Cloud, drafter: "Drafter", beat: Callable[[], None] = lambda: None
+) -> Service:
+    """The loop with its real ports; `beat` is its sign of life."""
     from cloud.auto_accept import AutoAccept
+    from cloud.lost_work import LostWork
 
-    section = cloud.config.label_studio
     counts = present_counts(cloud.storage, cloud.label_map, cloud.kb)
     preannotator = make_preannotator(cloud, drafter)
     rollouts = make_rollouts(cloud)
     conditions = make_conditions(cloud)
     inbox, budgets = Inbox(cloud.storage, cloud.journal), Budgets(cloud.storage, cloud.journal)
-
     forgetting = make_forgetting(cloud)
 
     def tend() -> None:
@@ -133,17 +138,21 @@ def make_service(cloud: Cloud, drafter: "Drafter") -> Service:
             counts=counts,
         ),
     )
+    studio = partial(open_label_studio, cloud.config)
+    lost = LostWork(cloud.storage, ports.annotators, studio, cloud.journal)
     rules = cloud.config.rounds
     return Service(
         ports=ports,
         rounds=cloud.rounds,
         lease=Lease(cloud.storage, rules.lease_seconds, utc_now),
         rules=rules,
-        people_pause_s=section.poll_seconds,
+        people_pause_s=cloud.config.label_studio.poll_seconds,
         journal=cloud.journal,
         now=utc_now,
         roll_out=rollouts.step,
         tend=tend,
+        offer_again=lost.offer_again,
+        beat=beat,
     )
 
 
@@ -210,6 +219,18 @@ def make_fleet_view(cloud: Cloud) -> Callable[[], dict[str, Any]]:
     return look
 
 
+def make_watch(cloud: Cloud) -> Watch:
+    """Who looks into storage for the monitor; `cloud` must be its alone."""
+    return Watch(
+        storage=cloud.storage,
+        kb=cloud.kb,
+        rollouts=make_rollouts(cloud),
+        section=cloud.config.releases,
+        now=utc_now,
+        pause_s=cloud.config.web.refresh_seconds,
+    )
+
+
 def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
     """Annotators who are asked again where the incumbent doubts, if the configuration wishes.
 
@@ -249,13 +270,16 @@ def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> AnnotatorsByClasses:
     """The way to people; tasks from before a change of classes keep theirs."""
+    from cloud.annotation_work import noted
+
     history = read_history(cloud.storage, cloud.label_map)
-    return AnnotatorsByClasses(history, partial(_annotators, cloud, preannotator, history))
+    make = partial(_annotators, cloud, preannotator, history)
+    return AnnotatorsByClasses(history, noted(make, cloud.storage, utc_now))
 
 
 def _annotators(
     cloud: Cloud, preannotator: PreAnnotator, history: LabelMapHistory, label_map: LabelMap
-) -> Annotators:
+) -> "Workplace":
     """One project of Label Studio, or a folder; audits have drafts too."""
     from annotation.exchange import Exchange
     from annotation.folder_exchange import FolderExchange

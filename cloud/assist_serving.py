@@ -16,20 +16,22 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from annotation.assist.access import Studio
-from annotation.assist.backend import AssistBackend
+from annotation.assist.backend import AssistBackend, Measured, unmeasured
 from annotation.assist.credentials import FILE as PASSWORD_FILE
 from annotation.assist.credentials import Credentials, configured_credentials
 from annotation.assist.look_ahead import LookAhead, TaskLists
 from annotation.assist.pictures import Pictures
 from annotation.assist.projects import Projects
-from annotation.assist.segmenter import PromptedSegmenter
+from annotation.assist.segmenter import ModelState, PromptedSegmenter
 from annotation.assist.troubles import Troubles
 from annotation.assist.web import assist_router
 from annotation.project_settings import ensure_backend
 from cloud.assist.seed_words import assist_from_seed_words
+from cloud.web.request_log import RequestLog
 from lifelong.assist_config import AssistSection
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError
+from lifelong.links.request_ids import current_request
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio
@@ -52,12 +54,19 @@ class ServedAssist:
     router: APIRouter
     credentials: Credentials
     backend: AssistBackend
+    segmenter: PromptedSegmenter
     start: Callable[[], None]
     close: Callable[[], None]
+    states: Callable[[], Sequence[ModelState]]
+    lookups: Callable[[], Mapping[str, int]]  # embeddings wanted, by where they were
+    waiting: Callable[[], int]  # work that is under way or waits
 
 
-def make_assist(config: Config, *, title: str) -> ServedAssist:
+def make_assist(config: Config, *, title: str, measured: Measured = unmeasured) -> ServedAssist:
     """Put interactive annotation together.
+
+    Args:
+        measured: around each answer, see `annotation/assist/backend.py`.
 
     Raises:
         ConfigError: a model that does not exist, an address that is none, no place for a password.
@@ -65,7 +74,7 @@ def make_assist(config: Config, *, title: str) -> ServedAssist:
     from cloud.assist_assembly import make_segmenter
 
     segmenter = make_segmenter(config)
-    backend = make_backend(config, segmenter)
+    backend = make_backend(config, segmenter, measured)
     credentials = configured_credentials(config.assist, config.journal_path.parent)
 
     def close() -> None:
@@ -76,12 +85,18 @@ def make_assist(config: Config, *, title: str) -> ServedAssist:
         router=assist_router(backend, credentials, title=title),
         credentials=credentials,
         backend=backend,
+        segmenter=segmenter,
         start=segmenter.start,
         close=close,
+        states=segmenter.states,
+        lookups=segmenter.lookups,
+        waiting=lambda: sum(one.state in {"waiting", "running"} for one in segmenter.work()),
     )
 
 
-def make_backend(config: Config, segmenter: PromptedSegmenter) -> AssistBackend:
+def make_backend(
+    config: Config, segmenter: PromptedSegmenter, measured: Measured = unmeasured
+) -> AssistBackend:
     """The backend over any segmenter, with this configuration's Label Studio and pictures."""
     section = config.label_studio
     token = os.environ.get(section.token_env, "")
@@ -95,7 +110,9 @@ def make_backend(config: Config, segmenter: PromptedSegmenter) -> AssistBackend:
         segmenter=segmenter,
         pictures=Pictures(studio, config.assist),
         projects=Projects(config.journal_path.parent / "assist-projects.json"),
-        troubles=Troubles(now=time.time, new_id=lambda: uuid4().hex[:8]),
+        # The id of the request, if it has one: it stands in the answer's header and in the log.
+        troubles=Troubles(now=time.time, new_id=lambda: current_request() or uuid4().hex[:8]),
+        measured=measured,
         section=config.assist,
         look_ahead=lambda embed: LookAhead(
             _LazyStudio(config) if token else None, embed, count=config.assist.prefetch_tasks
@@ -157,6 +174,7 @@ def serve_assist(config: Config, *, say: Callable[[str], None], connect: str = "
         app.include_router(served.router)
         # Who was told an address of `cornerloop serve` finds the same here.
         app.include_router(served.router, prefix=PREFIX, include_in_schema=False)
+        app.add_middleware(RequestLog)
         address = own_address(config.assist.host, listening.getsockname()[1])
         # Not into a log: only to a person.
         for line in _told(served, address, config, shows_password=sys.stderr.isatty()):
@@ -194,7 +212,10 @@ def backend_address(config: Config, credentials: Credentials) -> str:
     same_machine = (urlsplit(config.label_studio.url).hostname or "") in _LOOPBACK
     if not (config.assist.enabled and same_machine and config.web.port):
         return ""
-    return credentials.url(own_address(config.web.host, config.web.port) + PREFIX)
+    address = own_address(config.web.host, config.web.port) + PREFIX
+    if config.web.tls_certificate is not None:
+        address = address.replace("http://", "https://", 1)
+    return credentials.url(address)
 
 
 def keep_connected(config: Config, address: str, stop: threading.Event) -> None:

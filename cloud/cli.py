@@ -1,6 +1,7 @@
 """`cornerloop`: the door to everything that runs in the data centre, and to the demo.
 
-Exit codes: 0 done, 1 an error of ours (one line on stderr), 2 usage, 3 the gate refused.
+Exit codes: 0 done, 1 an error of ours (one line on stderr), 2 usage, 3 refused, 130 Ctrl-C; see
+docs/commands.md.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from cloud.assist_cli import assist
+from cloud.audit_cli import audit_app
+from cloud.backup_cli import backup, restore
 from cloud.classes_cli import classes_app
 from cloud.conditions_cli import conditions_app
 from cloud.convert_cli import convert_app
@@ -22,17 +25,23 @@ from cloud.edges_cli import edges, rollout_app
 from cloud.embed_cli import embed
 from cloud.examples_cli import budget, examples
 from cloud.export_cli import export_app
+from cloud.init_cli import init
 from cloud.job.job_cli import job_app
 from cloud.kb_cli import kb_app
 from cloud.keys_cli import keys_app
+from cloud.label_studio_cli import label_studio
 from cloud.leaks_cli import leaks
 from cloud.learn_cli import learn
 from cloud.models_cli import models_app
 from cloud.preannotate_cli import preannotate
 from cloud.push_cli import push
 from cloud.review_cli import review_app
+from cloud.tokens_cli import tokens_app
+from cloud.trace_cli import trace
 from cloud.track_cli import track
-from lifelong.errors import LifelongError
+from lifelong.errors import LifelongError, RoundError
+from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
+from lifelong.links.redaction import cleaned
 
 app = typer.Typer(
     name="cornerloop",
@@ -44,6 +53,8 @@ app = typer.Typer(
 app.add_typer(job_app, name="job")
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(tokens_app, name="tokens")
+app.add_typer(audit_app, name="audit")
 app.add_typer(classes_app, name="classes")
 app.add_typer(kb_app, name="kb")
 app.add_typer(export_app, name="export")
@@ -51,17 +62,22 @@ app.add_typer(convert_app, name="convert")
 app.add_typer(review_app, name="review")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(conditions_app, name="conditions")
+app.command()(init)
+app.command("label-studio")(label_studio)
 app.command()(assist)
 app.command()(embed)
 app.command()(preannotate)
 app.command()(learn)
 app.command()(push)
+app.command()(trace)
 app.command()(track)
 app.command()(edges)
 app.command()(budget)
 app.command()(examples)
 app.command()(leaks)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 
 CONFIG_VARIABLE = "CORNERLOOP_CONFIG"
 ConfigOption = Annotated[
@@ -82,16 +98,15 @@ def settings(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tracebacks and detail.")
     ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=FORMAT_VARIABLE, help="How lines of the log look.")
+    ] = LogFormat.TEXT,
 ) -> None:
     """Set up logging; the only place that does."""
     os.environ["CORNERLOOP_VERBOSE"] = "1" if verbose else ""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for chatty in ("httpx", "httpcore", "urllib3", "PIL", "onnx_ir", "onnxscript", "torch.onnx"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Workers that are started from here log in the same way.
+    os.environ[FORMAT_VARIABLE] = log_format
+    set_up(level=logging.DEBUG if verbose else logging.INFO, form=log_format, node="cloud")
 
 
 @app.command()
@@ -141,12 +156,20 @@ def demo(
 
 
 @app.command()
-def serve(config: ConfigOption) -> None:
+def serve(
+    config: ConfigOption,
+    host: Annotated[str | None, typer.Option(help="Instead of web.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Instead of web.port; 0: a free one.")
+    ] = None,
+) -> None:
     """Advance rounds, and answer on a page how they stand."""
     from cloud.serving import serve as run_server
     from lifelong.config import load_config
 
-    run_server(load_config(config))
+    known = load_config(config)
+    given = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
+    run_server(known.model_copy(update={"web": known.web.model_copy(update=given)}))
 
 
 @app.command()
@@ -160,20 +183,24 @@ def rounds(
 ) -> None:
     """How the rounds stand, and what is deployed; or begin one without waiting for its trigger."""
     from cloud.assembly import open_cloud
+    from cloud.operator_actions import terminal_user
+    from cloud.operator_assembly import make_actions
     from cloud.reports import rounds_overview
-    from cloud.round_start import ask_for_round
     from lifelong.config import load_config
-    from lifelong.links.journal import utc_now
 
     cloud = open_cloud(load_config(config))
     if start:
-        asked = ask_for_round(cloud.storage, cloud.rounds.all(), utc_now())
+        asked = make_actions(cloud).start_round(terminal_user())
         told = f"round {asked} begins as soon as the service looks and an example waits"
         _tell({"asked_for": asked}, told, as_json=as_json)
         return
     overview = rounds_overview(cloud.rounds.all(), cloud.kb, cloud.releases.history())
     if number is not None:
         overview["rounds"] = [r for r in overview["rounds"] if r["number"] == number]
+        if not overview["rounds"]:
+            there = [round_.number for round_ in cloud.rounds.all()]
+            said = f"there are {there[0]} to {there[-1]}" if there else "none has begun yet"
+            raise RoundError(f"no round {number}; {said}")
     _tell(overview, _rounds_text(overview), as_json=as_json)
 
 
@@ -181,15 +208,20 @@ def rounds(
 def rollback(
     config: ConfigOption,
     version: Annotated[str, typer.Argument(help="A version that was released before.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Release an earlier version again; edges take it at their next look."""
     from cloud.assembly import open_cloud
+    from cloud.operator_actions import terminal_user
+    from cloud.operator_assembly import make_actions
     from lifelong.config import load_config
     from lifelong.records.ids import VersionId
 
     cloud = open_cloud(load_config(config))
-    release = cloud.releases.roll_back(VersionId(version), os.environ.get("USER", "operator"))
-    typer.echo(f"release {release.number}: edges are told to run {release.version_id}")
+    release = make_actions(cloud).roll_back(VersionId(version), terminal_user())
+    told = {"release": release.number, "version": release.version_id, "why": release.why}
+    text = f"release {release.number}: edges are told to run {release.version_id}"
+    _tell(told, text, as_json=as_json)
 
 
 @app.command()
@@ -197,15 +229,20 @@ def begin(
     config: ConfigOption,
     data: Annotated[Path, typer.Option(help="Labelled pictures: images/ and train_ids/.")],
     task: Annotated[str, typer.Option(help="Name of their condition.")] = "general",
+    holdout: Annotated[
+        Path | None, typer.Option(help="Others, laid out alike, that examine every candidate.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train and release the first model from labelled pictures of your own."""
     from cloud.assembly import open_cloud
-    from cloud.first_model import begin_with_pictures, read_pictures
+    from cloud.first_model import begin_with_pictures, keep_holdout, read_pictures
     from lifelong.config import load_config
     from lifelong.training.initialisation import Taken
 
     cloud = open_cloud(load_config(config))
+    if holdout is not None:
+        keep_holdout(cloud.config.holdouts, task, holdout)
     taken: list[Taken] = []
     version = begin_with_pictures(
         cloud, read_pictures(data), task, on_progress=_progress_bar(), on_taken=taken.append
@@ -262,7 +299,7 @@ def main() -> None:
     except LifelongError as error:
         if os.environ.get("CORNERLOOP_VERBOSE"):
             logging.getLogger(__name__).exception("failed")
-        print(f"cornerloop: {error}", file=sys.stderr)
+        print(f"cornerloop: {cleaned(str(error))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # as the shell counts it; what ran has been stopped by its own hand

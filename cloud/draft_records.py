@@ -65,7 +65,8 @@ def settings_digest(section: PreannotationSection, label_map: LabelMap) -> str:
     told = section.model_dump(mode="json", exclude={"device", "weights_path"})
     words = section.open_vocabulary
     named = [
-        section.masks.checkpoint, section.ontology, section.calibration, section.semantic.model,
+        section.masks.checkpoint, section.masks.program, section.ontology, section.calibration,
+        section.semantic.model,
         section.text_prompts.model, words.captioner, words.clip, words.clipseg, *words.labelers,
     ]  # fmt: skip
     stamps = [stamp for name in named if name is not None for stamp in _stamps(Path(name))]

@@ -1,7 +1,7 @@
 """`cornerloop edges` and `cornerloop rollout`: how the fleet stands, and who gets a new model."""
 
+import difflib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,9 +30,12 @@ def edges(
 
     found = _overview(config)
     if edge is not None:
+        names = [one["edge"] for one in found["edges"]]
         found["edges"] = [one for one in found["edges"] if one["edge"] == edge]
         if not found["edges"]:
-            raise ConfigError(f"no node {edge!r} has ever reported; see `cornerloop edges`")
+            near = difflib.get_close_matches(edge, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see `cornerloop edges`"
+            raise ConfigError(f"no node {edge!r} has ever reported; {hint}")
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     elif edge is not None:
@@ -66,12 +69,14 @@ def promote(config: ConfigOption) -> None:
 def _decide(config: Path, wish: Literal["halt", "promote"]) -> None:
     from cloud.assembly import make_rollouts, open_cloud
     from cloud.lease import Lease
+    from cloud.operator_actions import terminal_user
+    from cloud.operator_assembly import make_actions
     from lifelong.config import load_config
     from lifelong.links.journal import utc_now
 
     cloud = open_cloud(load_config(config))
     rollouts = make_rollouts(cloud)
-    rollout = rollouts.wish(wish, os.environ.get("USER", "operator"))
+    rollout = make_actions(cloud).end_rollout(wish, terminal_user())
     # The service carries it out at its next look; where none runs, this command does.
     lease = Lease(cloud.storage, cloud.config.rounds.lease_seconds, utc_now)
     if not lease.hold():

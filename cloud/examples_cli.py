@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from lifelong.records.deliveries import UploadBudget
 from lifelong.records.ids import EdgeId, edge_id
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import to_plain
+
+if TYPE_CHECKING:
+    from cloud.operator_actions import OperatorActions
 
 ConfigOption = Annotated[
     Path,
@@ -79,15 +82,22 @@ def budget(
     as_json: JsonOption = False,
 ) -> None:
     """How much a node may send, beside its own limits; with options: tell it."""
+    from cloud.operator_actions import terminal_user
+
     node = _checked(edge)
     budgets = _budgets(load_config(config))
     said = mib_per_day is not None or samples_per_hour is not None
     if withdraw and said:
         raise ConfigError("budget: --withdraw and a new budget at once; choose one")
     if withdraw:
-        budgets.withdraw(node)
+        _actions(config).withdraw_budget(node, terminal_user())
     if said:
-        budgets.publish(node, max_mib_per_day=mib_per_day, max_samples_per_hour=samples_per_hour)
+        _actions(config).set_budget(
+            node,
+            terminal_user(),
+            max_mib_per_day=mib_per_day,
+            max_samples_per_hour=samples_per_hour,
+        )
     now = budgets.of(node)
     if as_json:
         typer.echo(json.dumps(to_plain(now) if now else None, indent=1))
@@ -104,6 +114,14 @@ def _checked(edge: str) -> EdgeId:
 
 def _budgets(config: Config) -> Budgets:
     return Budgets(open_storage(config.storage), Journal(config.journal_path, "operator"))
+
+
+def _actions(config: Path) -> "OperatorActions":
+    # Late: the rest of this file answers without opening the knowledge base.
+    from cloud.assembly import open_cloud
+    from cloud.operator_assembly import make_actions
+
+    return make_actions(open_cloud(load_config(config)))
 
 
 def _told(node: EdgeId, now: UploadBudget | None) -> str:

@@ -1,5 +1,6 @@
 """The first model: what edges run before any round, and the samples that it remembers."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,36 @@ def read_pictures(folder: Path) -> Iterator[Picture]:
     """
     for image, mask in labelled_pairs(folder):
         yield Picture(image.read_bytes(), mask_from_png(mask.read_bytes(), str(mask)))
+
+
+def keep_holdout(folder: Path | None, task: str, source: Path) -> int:
+    """Copy labelled pictures to where they examine every candidate; answers how many.
+
+    Args:
+        folder: of the fixed hold-outs, as the configuration names it.
+        source: with `images/` and `train_ids/` in it.
+
+    Raises:
+        ConfigError: no folder is configured, `source` is not laid out so, or the task has other
+            pictures already: what examines stays the same, or figures could not be compared.
+    """
+    if folder is None:
+        raise ConfigError("holdouts is missing: name the folder that pictures to examine on go to")
+    pairs = labelled_pairs(source)
+    place = folder / task / "eval"
+    if place.exists():
+        if [image.name for image, _ in labelled_pairs(place)] != [image.name for image, _ in pairs]:
+            raise ConfigError(f"{place}: {task} has other pictures to be examined on already")
+        return len(pairs)
+    unfinished = folder.parent / f".unfinished-{folder.name}-{task}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for name, index in (("images", 0), ("train_ids", 1)):
+        (unfinished / name).mkdir(parents=True)
+        for pair in pairs:
+            shutil.copyfile(pair[index], unfinished / name / pair[index].name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.rename(place)
+    return len(pairs)
 
 
 def begin_with_pictures(

@@ -25,8 +25,8 @@ def fleet_overview(
     found = [standing_of(seen, current, staged, section, now) for seen in edges.look()]
     return {
         "counts": {str(state): sum(s.state is state for s in found) for state in EdgeState},
-        "current": _release_summary(current),
-        "staged": _release_summary(staged),
+        "current": release_summary(current),
+        "staged": release_summary(staged),
         "rollout": rollout_summary(rollouts),
         "edges": [edge_summary(standing) for standing in found],
     }
@@ -67,7 +67,8 @@ def rollout_summary(rollouts: Rollouts) -> dict[str, Any] | None:
     }
 
 
-def _release_summary(release: Release | None) -> dict[str, Any] | None:
+def release_summary(release: Release | None) -> dict[str, Any] | None:
+    """A release in short, JSON-ready."""
     if release is None:
         return None
     return {

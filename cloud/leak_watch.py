@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifelong.errors import ObjectNotFoundError, RecordError
-from lifelong.evaluation import read_holdouts
+from lifelong.evaluation import filled, read_holdouts
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.labelled_folders import IMAGE_SUFFIXES
 from lifelong.leakage import Fingerprint, Leak, find_leaks, fingerprint
@@ -84,7 +84,8 @@ class LeakWatch:
 
     def _examining(self, samples: Iterable[Sample]) -> list[Sample]:
         """Those that examine; where a folder holds a task's hold-out, no sample does."""
-        fixed = read_holdouts(self._folder) if self._folder is not None else {}
+        folder = filled(self._folder)
+        fixed = read_holdouts(folder) if folder is not None else {}
         written = self._kb.of(Sample)  # by the names that folders keep, whatever was merged since
         return [
             s
@@ -93,11 +94,12 @@ class LeakWatch:
         ]
 
     def _fixed(self) -> dict[str, Fingerprint]:
-        if self._folder is None:
+        folder = filled(self._folder)
+        if folder is None:
             return {}
         paths = {
             f"{task}/{image.name}": image
-            for task, holdout in read_holdouts(self._folder).items()
+            for task, holdout in read_holdouts(folder).items()
             for image, _ in holdout.paths
         }
         return fingerprints_of_files(paths, self._known)

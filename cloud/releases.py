@@ -4,17 +4,24 @@
 the newest one for everybody. A staged release stands in the history like any other, with the
 share of the fleet that tries it; `releases/staged.json` points at it until it is promoted or
 withdrawn. The history decides: when history and pointer disagree (a crash in between), the next
-look mends the pointer.
+look mends the pointer. After a restore numbers go on above a floor: `cloud/release_floor.py`.
 """
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from cloud.bundle_chunks import collect_chunks, publish_chunks
+from cloud.release_floor import read_floor
 from cloud.signing_keys import SignerSource
-from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
+from lifelong.errors import (
+    ChangedMeanwhileError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RecordError,
+)
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle, read_bundle
@@ -89,22 +96,28 @@ class Releases:
         *,
         share: float = 1.0,
         is_rollback: bool = False,
+        after: int | None = None,
     ) -> Release:
         """Make a version the current release; repeating the last call changes nothing.
 
         Args:
             share: below 1.0 it is only entered in the history; `show_staged` is what nodes see.
+            after: only if this is still the newest release's number; None: whatever it is.
 
         Raises:
             RecordError: its bundle is missing or damaged; the pointer stays where it is.
+            ChangedMeanwhileError: another release is the newest by now.
         """
         bundle = self.bundle(version_id)
         refuse_foreign_files(bundle.onnx, bundle_key(version_id))
         last = self.current()
+        _refuse_other(last, after)
         if last and _is_same(last, version_id, round_number, is_staged=share < 1.0):
             self._point_at(last)
             return last
-        return self._enter(bundle, round_number, why, share=share, is_rollback=is_rollback)
+        return self._enter(
+            bundle, round_number, why, share=share, is_rollback=is_rollback, after=after
+        )
 
     def sign_anew(self, why: str) -> Release:
         """Release what everybody runs once more, signed by the present key.
@@ -121,6 +134,23 @@ class Releases:
             self.bundle(last.version_id), last.round_number, why, is_rollback=last.is_rollback
         )
 
+    def go_on_above_floor(self, why: str) -> Release | None:
+        """Release what everybody runs with a number that nodes have not seen; safe to repeat.
+
+        Returns:
+            The release; None when nothing was released yet.
+
+        Raises:
+            RecordError, ConfigError: its bundle is missing, or it cannot be signed here.
+        """
+        last = self.for_everybody()
+        if last is None:
+            return None
+        if last.number > read_floor(self._storage).number:
+            self._point_at(last)
+            return last
+        return self._enter(self.bundle(last.version_id), last.round_number, why, is_rollback=True)
+
     def _enter(
         self,
         bundle: ModelBundle,
@@ -129,15 +159,17 @@ class Releases:
         *,
         share: float = 1.0,
         is_rollback: bool = False,
+        after: int | None = None,
     ) -> Release:
         """Write one more release: chunks, history, pointer, in this order."""
-        version_id = bundle.version_id
+        version_id, floor = bundle.version_id, read_floor(self._storage)
         publish_chunks(self._storage, bundle)
         while True:
             last = self.current()
+            _refuse_other(last, after)  # also when somebody took the number a moment ago
             release = self._signed(
                 Release(
-                    number=(last.number if last else 0) + 1,
+                    number=max(last.number if last else 0, floor.number) + 1,
                     version_id=version_id,
                     bundle_key=bundle_key(version_id),
                     sha256=bundle.sha256,
@@ -145,7 +177,7 @@ class Releases:
                     round_number=round_number,
                     released_at=self._now(),
                     why=why,
-                    is_rollback=is_rollback,
+                    is_rollback=is_rollback or round_number <= floor.round_number > 0,
                     share=share,
                 )
             )
@@ -179,19 +211,40 @@ class Releases:
         """No node is to try anything any more; nothing happens when none is."""
         self._storage.delete(STAGED_RELEASE)
 
-    def roll_back(self, version_id: VersionId, who: str) -> Release:
+    def roll_back(self, version_id: VersionId, who: str, *, after: int | None = None) -> Release:
         """Make an earlier version current again, as a new entry of the history.
+
+        Args:
+            after: number of the newest release as `who` saw it; see `publish`.
 
         Raises:
             RecordError: the version was never released.
+            ChangedMeanwhileError: another release is the newest by now.
         """
         earlier = [release for release in self.history() if release.version_id == version_id]
         if not earlier:
-            known = ", ".join(dict.fromkeys(r.version_id for r in self.history())) or "none"
-            raise RecordError(f"version {version_id!r} was never released; released: {known}")
+            known = list(dict.fromkeys(r.version_id for r in self.history()))
+            near = difflib.get_close_matches(version_id, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise RecordError(
+                f"version {version_id!r} was never released; {hint}released: "
+                f"{', '.join(known) or 'none'}"
+            )
         return self.publish(
-            version_id, earlier[-1].round_number, f"rolled back by {who}", is_rollback=True
+            version_id,
+            earlier[-1].round_number,
+            f"rolled back by {who}",
+            is_rollback=True,
+            after=after,
         )
+
+    def check_signing(self) -> None:
+        """Could a release be signed here and now?
+
+        Raises:
+            ConfigError: the configured key cannot be opened, or nodes would not believe it.
+        """
+        self._signer()
 
     def _signed(self, release: Release) -> Release:
         signer = self._signer()
@@ -223,6 +276,16 @@ class Releases:
         except ObjectNotFoundError:
             pass
         self._storage.put(key, wanted)
+
+
+def _refuse_other(last: Release | None, after: int | None) -> None:
+    if after is None or (last is not None and last.number == after):
+        return
+    newest = f"{last.number} ({last.why})" if last else "none"
+    raise ChangedMeanwhileError(
+        f"the newest release is {newest} by now, and not number {after} as when this was decided; "
+        "nothing was done: look again"
+    )
 
 
 def _is_same(

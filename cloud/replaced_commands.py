@@ -16,12 +16,9 @@ from typing import NoReturn
 from lifelong.errors import ConfigError
 
 _LABEL_STUDIO = (
-    "`make setup` installs Label Studio in .venv-label-studio; start it with "
-    ".venv-label-studio/bin/label-studio start, or let `make demo ANNOTATOR=human` start it"
-)
-_INTERACTIVE = (
-    "masks at a click are not part of this version. For drafts of a whole folder: cornerloop "
-    "preannotate PICTURES --out DATASET --masks {masks}"
+    "`make setup` installs Label Studio in .venv-label-studio; start it with `cornerloop "
+    "label-studio --config config.yaml`, which makes user and token, or bare with "
+    ".venv-label-studio/bin/label-studio start"
 )
 
 
@@ -80,8 +77,12 @@ def _converter(command: str) -> Callable[[Sequence[str]], str]:
 
 
 def _backend(words: Sequence[str]) -> str:
-    line = " ".join(words)
-    return _INTERACTIVE.format(masks=_sam_of(line))
+    """The same words behind `--with`, for the model that Label Studio asks."""
+    values = [word for word in words if re.fullmatch(r"\w+=.*", word)]
+    command = ["cornerloop", "assist"]
+    if "--port" in words[:-1]:
+        command += ["--port", words[words.index("--port") + 1]]
+    return shlex.join([*command, *(["--with", *values] if values else [])])
 
 
 def _download(words: Sequence[str]) -> str:
@@ -119,14 +120,25 @@ _KNOWN: tuple[_Replacement, ...] = (
     _Replacement(r"ML_TIMEOUT_SETUP", _says("not needed: no model is loaded while you wait")),
     _Replacement(r"\b(wget|curl)\b.*(sam|mobile)", _download),
     _Replacement(r"docker compose|grounding_dino", _says(
-        'for drafts: cornerloop preannotate PICTURES --out DATASET --text "bok choi=Bok Choi" '
-        "--label-map classes.json; prompts in Label Studio's own text field are not part of this "
-        "version"
+        'cornerloop assist --connect PROJECT answers what is typed in Label Studio; for drafts of '
+        'a folder: cornerloop preannotate PICTURES --out DATASET --text "bok choi=Bok Choi" '
+        "--label-map classes.json"
     )),
     _Replacement(
         r"docker (run|image|pull).*label-studio|label-studio start|start-label\.sh|"
         r"pip install .*label-studio==",
         _says(_LABEL_STUDIO),
+    ),
+    _Replacement(
+        r"spacy download",
+        _says("nothing to download: noun phrases are read without a language model"),
+    ),
+    _Replacement(
+        r"\b(wget|curl)\b.*\.(zip|tar|tgz)",
+        _says(
+            "works as printed; labelled data of others comes in by `cornerloop convert SOURCE OUT "
+            "--to train-ids`"
+        ),
     ),
     _Replacement(r"tools/(train|test)\.py|browse_dataset\.py", _training),
     _Replacement(

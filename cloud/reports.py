@@ -7,7 +7,7 @@ from typing import Any
 from cloud.condition_rulings import count_proposed
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.records.ids import VersionId
-from lifelong.records.model_versions import EvaluationReport, Release
+from lifelong.records.model_versions import EvaluationReport, Examination, Release
 from lifelong.records.rounds import Round, RoundState
 
 
@@ -17,11 +17,16 @@ def miou_by_task(report: EvaluationReport | None) -> dict[str, float]:
 
 
 def round_summary(round_: Round, kb: KnowledgeBase) -> dict[str, Any]:
+    """`summary_of` with what the knowledge base knows."""
+    return summary_of(round_, kb.examinations)
+
+
+def summary_of(round_: Round, examinations: Mapping[VersionId, Examination]) -> dict[str, Any]:
     """One round as JSON-ready values; what a round has not reached is None or empty.
 
     `miou_after` is the candidate's, also when it was refused; `accepted` tells.
     """
-    examination = kb.examinations.get(round_.candidate) if round_.candidate else None
+    examination = examinations.get(round_.candidate) if round_.candidate else None
     return {
         "number": round_.number,
         "state": str(round_.state),
@@ -114,6 +119,20 @@ def rounds_overview(
     rounds: Sequence[Round], kb: KnowledgeBase, releases: Sequence[Release]
 ) -> dict[str, Any]:
     """What `cornerloop rounds --json` prints; deployed is what everybody is to run."""
+    return overview_of(
+        rounds, kb.examinations, releases, conditions_proposed=count_proposed(kb), shown=releases
+    )
+
+
+def overview_of(
+    rounds: Sequence[Round],
+    examinations: Mapping[VersionId, Examination],
+    releases: Sequence[Release],
+    *,
+    conditions_proposed: int,
+    shown: Sequence[Release],
+) -> dict[str, Any]:
+    """As `rounds_overview`; of all `releases` only those `shown` are listed."""
     current = next((release for release in reversed(releases) if release.share >= 1.0), None)
     return {
         "deployed": None
@@ -126,12 +145,12 @@ def rounds_overview(
             "released_at": current.released_at.isoformat(),
             "why": current.why,
         },
-        "rounds": [round_summary(round_, kb) for round_ in rounds],
+        "rounds": [summary_of(round_, examinations) for round_ in rounds],
         "releases": [
             {"number": r.number, "version": r.version_id, "why": r.why, "share": r.share}
-            for r in releases
+            for r in shown
         ],
-        "conditions_proposed": count_proposed(kb),
+        "conditions_proposed": conditions_proposed,
     }
 
 

@@ -195,7 +195,7 @@ def cost(config: ConfigOption, as_json: JsonOption = False) -> None:
         lines.append(f"{name.replace('_', ' ')}: {told_mean} ({part['annotations']} annotations)")
     saved = told["seconds"]["saved_share"]
     lines.append(
-        f"drafts save: {_share(saved)} % of the time"
+        f"drafts save: {_share(saved)} % of the time{_between(told['seconds']['saved_interval'])}"
         if saved is not None
         else "drafts save: not measured; set review.blank_share"
     )
@@ -306,6 +306,12 @@ def _tell_decisions(decisions: Iterable[Any], *, as_json: bool) -> None:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _between(interval: list[float] | None) -> str:
+    if interval is None:
+        return ""
+    return f" ({_share(interval[0])} to {_share(interval[1])} with 95 % confidence)"
 
 
 def _seconds(value: float | None) -> str:

@@ -17,7 +17,12 @@ from typing import Literal
 from cloud.edges import Edges
 from cloud.releases import Releases
 from cloud.rollout_judgement import Judgement, baselines_of, judge, wide_enough
-from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RoundError
+from lifelong.errors import (
+    ChangedMeanwhileError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RoundError,
+)
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
@@ -130,15 +135,26 @@ class Rollouts:
         keys = [key for key in self._storage.keys(ROLLOUTS) if _RECORD.match(key)]
         return self._read(keys[-1]) if keys else None
 
-    def wish(self, wish: Literal["halt", "promote"], who: str) -> Rollout:
+    def wish(
+        self, wish: Literal["halt", "promote"], who: str, *, number: int | None = None
+    ) -> Rollout:
         """Leave word of what is to become of the roll-out that is under way.
+
+        Args:
+            number: of the roll-out that `who` saw; None: whichever is under way.
 
         Raises:
             RoundError: none is under way, or somebody wished before.
+            ChangedMeanwhileError: another one is under way by now.
         """
         rollout = self.newest()
         if rollout is None or rollout.is_over:
             raise RoundError("no roll-out is under way; `cornerloop rollback` goes back")
+        if number is not None and number != rollout.number:
+            raise ChangedMeanwhileError(
+                f"roll-out {rollout.number} is under way by now, and not {number}; nothing was "
+                "done: look again"
+            )
         wanted = RolloutWish(number=rollout.number, wish=wish, who=who)
         try:
             self._storage.put_if_absent(_wish_key(rollout.number), to_json(wanted))

@@ -1,6 +1,5 @@
 """What a round's trigger is judged by: waiting examples, earlier rounds, nodes, an operator."""
 
-import getpass
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -104,7 +103,16 @@ class RoundStart:
         return found
 
 
-def ask_for_round(storage: Storage, rounds: Sequence[Round], now: datetime) -> RoundNumber:
+def next_to_begin(rounds: Sequence[Round]) -> RoundNumber:
+    """The round that begins next: the open one while it collects, else the one after it."""
+    newest = rounds[-1] if rounds else None
+    open_ = newest is not None and newest.state is RoundState.COLLECTING
+    return RoundNumber((newest.number if newest else 0) + (0 if open_ else 1))
+
+
+def ask_for_round(
+    storage: Storage, rounds: Sequence[Round], now: datetime, who: str
+) -> RoundNumber:
     """Ask the service to begin a round with whatever waits, at any hour.
 
     While a round is under way the word holds for the next one. Asking twice is asking once.
@@ -112,13 +120,8 @@ def ask_for_round(storage: Storage, rounds: Sequence[Round], now: datetime) -> R
     Returns:
         The round that will begin.
     """
-    newest = rounds[-1] if rounds else None
-    open_ = newest is not None and newest.state is RoundState.COLLECTING
-    number = RoundNumber((newest.number if newest else 0) + (0 if open_ else 1))
-    storage.put(
-        _key(number),
-        dumps({"round": number, "asked_by": getpass.getuser(), "at": now.isoformat()}),
-    )
+    number = next_to_begin(rounds)
+    storage.put(_key(number), dumps({"round": number, "asked_by": who, "at": now.isoformat()}))
     return number
 
 

@@ -33,6 +33,7 @@ from lifelong.evaluation import (
     Examined,
     FileHoldout,
     Holdouts,
+    filled,
     holdouts_of_samples,
     read_holdouts,
 )
@@ -261,7 +262,8 @@ def evaluate_folder(bundle_path: Path, data: Path) -> dict[str, Any]:
     try:
         bundle = read_bundle(bundle_path.read_bytes(), str(bundle_path))
     except OSError as error:
-        raise ConfigError(f"{bundle_path}: cannot be read ({error.strerror})") from error
+        told = f"{bundle_path}: cannot be read ({error.strerror}); name a bundle"
+        raise ConfigError(told) from error
     holdouts, reader = _folder_holdouts(data, LabelMapHistory(bundle.manifest.label_map))
     report = examined(OnnxSegmenter(bundle), None, holdouts, reader).candidate
     (result,) = report.tasks.values()
@@ -293,7 +295,7 @@ def _holdouts(
     Folders keep their names, so what was merged is joined here. Masks are read as labels of the
     candidate's label map, whichever they were painted with.
     """
-    fixed, reader = _folder_holdouts(config.holdouts, read_history(storage, label_map))
+    fixed, reader = _folder_holdouts(filled(config.holdouts), read_history(storage, label_map))
     written = kb.of(Sample)
     held_back = [s for s in kb.samples.values() if s.split is Split.EVAL]
     own = [s for s in held_back if written[s.sample_id].learning_task not in fixed]

@@ -35,6 +35,7 @@ from lifelong.records.wire import json_object
 
 logger = logging.getLogger(__name__)
 PROGRESS = "progress/training.json"
+_MOST_POINTS = 60  # of the course of training that is told
 
 
 def train_worker(
@@ -241,16 +242,29 @@ def _steps_done(storage: Storage, number: RoundNumber) -> int:
         return 0
 
 
-def _progress(storage: Storage, number: RoundNumber) -> Callable[[int, int, float], None]:
+def _progress(
+    storage: Storage, number: RoundNumber, clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int, float], None]:
     """Writes how far training is, at most once a second, for whoever watches."""
-    last = 0.0
+    began = last = clock()
+    history: list[tuple[int, float, float]] = []  # step, seconds since we began, loss
 
     def tell(step: int, steps: int, loss: float) -> None:
         nonlocal last
-        if time.monotonic() - last < 1.0 and step < steps:
+        if history and clock() - last < 1.0 and step < steps:
             return
-        last = time.monotonic()
-        state = {"schema": 1, "round": number, "step": step, "steps": steps, "loss": loss}
+        last = clock()
+        history.append((step, round(last - began, 3), loss))
+        if len(history) > _MOST_POINTS:
+            del history[1:-1:2]  # the first and the last stay, and the whole course between
+        state = {
+            "schema": 1,
+            "round": number,
+            "step": step,
+            "steps": steps,
+            "loss": loss,
+            "history": history,
+        }
         storage.put(PROGRESS, json.dumps(state).encode())
 
     return tell

@@ -37,10 +37,14 @@ class Service:
         now: Callable[[], datetime],
         roll_out: Callable[[], object] = lambda: None,
         tend: Callable[[], object] = lambda: None,
+        offer_again: Callable[[Round], Round] = lambda round_: round_,
         clock: Callable[[], float] = time.monotonic,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         """Args: `roll_out` takes one step of the roll-out that is under way, if any; `tend`
-        does what nodes wait for whatever a round does: receipts, budgets."""
+        does what nodes wait for whatever a round does: receipts, budgets; `offer_again` brings
+        back tasks that a restore did not find (`cloud/lost_work.py`); `beat` is called before
+        each step, as a sign of life."""
         self._ports = ports
         self._rounds = rounds
         self._lease = lease
@@ -50,11 +54,14 @@ class Service:
         self._now = now
         self._roll_out = roll_out
         self._tend = tend
+        self._offer_again = offer_again
         self._clock = clock
+        self._beat = beat
         self._next_roll_out = clock()
         self._hint = threading.Event()
         self._hinted = False  # the last look was asked for
         self.last_error = ""
+        self.leads: bool | None = None  # is the lease ours? None: it was not asked for yet
 
     def wake(self) -> None:
         """Somebody says that there is something to see: look soon, not after the pause.
@@ -100,6 +107,11 @@ class Service:
             number = RoundNumber((before.number if before else 0) + 1)
             self._save(begin(number, self._ports.releases))
             return True
+        if before.state is RoundState.ANNOTATING:
+            offered = self._offer_again(before)
+            if offered is not before:
+                self._rounds.save(offered)
+                return True
         after = advance(before, rounds[:-1], self._ports, self._rules)
         if after is before:
             return False
@@ -108,8 +120,10 @@ class Service:
 
     def _tried_step(self) -> float:
         """One step; returns the seconds to wait before the next."""
+        self._beat()
         try:
-            if not self._lease.hold():
+            self.leads = self._lease.hold()
+            if not self.leads:
                 return self._rules.step_seconds
             self._step_roll_out()
             moved = self.step()

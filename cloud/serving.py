@@ -2,26 +2,36 @@
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from functools import partial
 
 import uvicorn
 
+from annotation.assist.segmenter import PromptedSegmenter
+from cloud.access.admission import make_admission
+from cloud.access.permissions import Permission, needs
 from cloud.assembly import (
-    Cloud,
     make_drafter,
     make_escalations,
-    make_fleet_view,
     make_service,
+    make_watch,
     open_cloud,
     webhook_secret,
 )
 from cloud.assist_serving import PREFIX, backend_address, keep_connected, make_assist
-from cloud.reports import rounds_overview
+from cloud.correcting.assembly import make_desk
+from cloud.monitor.people_costs import CostsByRound
+from cloud.monitor.watch import Watch
+from cloud.operator_assembly import make_actions, make_audit_log
 from cloud.service import Service
+from cloud.vital_signs import ROUNDS, SURROUNDINGS, WATCH, VitalSigns, gauges
 from cloud.web.app import make_app
+from cloud.web.parts import Parts
+from cloud.web.request_log import RequestLog
+from cloud.web.site import Site
 from lifelong.config import Config
-from lifelong.errors import RoundError
+from lifelong.errors import LifelongError, RoundError
+from lifelong.links.journal import utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -32,32 +42,69 @@ def serve(config: Config) -> None:
     Raises:
         RoundError: the service had to stop (another one took the lease); the page stops too.
     """
-    assist = make_assist(config, title=config.label_studio.project) if assisted(config) else None
+    signs = VitalSigns()
+    title = config.label_studio.project
+    assist = (
+        make_assist(config, title=title, measured=signs.measures.answer)
+        if assisted(config)
+        else None
+    )
     if assist is not None:
         config = with_backend(config, backend_address(config, assist.credentials))
     cloud = open_cloud(config)
-    drafter = make_drafter(cloud)
-    service = make_service(cloud, drafter)
+    audit = make_audit_log(cloud)
+    admission = make_admission(config, audit)
+    drafter = signs.measured(make_drafter(cloud))
+    service = make_service(cloud, drafter, signs.hearts.beater(ROUNDS))
+    surroundings = signs.surroundings(cloud)
+    watch, costs = make_watch(open_cloud(config)), CostsByRound()
+    watch.prepared.append(costs.of)
     app = make_app(
-        overview=_overview(open_cloud(config)),
-        trouble=lambda: service.last_error,
-        title=config.label_studio.project,
-        hint=service.wake,
-        secret=webhook_secret(config.label_studio),
-        fleet=make_fleet_view(open_cloud(config)),
+        Parts(
+            site=Site(
+                title=title,
+                look=watch.look,
+                trouble=lambda: service.last_error,
+                now=utc_now,
+            ),
+            config=config,
+            storage=cloud.storage,
+            label_map=cloud.label_map,
+            hint=service.wake,
+            secret=webhook_secret(config.label_studio),
+            actions=make_actions(
+                cloud,
+                audit,
+                rounds=lambda: watch.refresh().rounds,
+                done=partial(_looked, service, watch),
+            ),
+            book=admission.book,
+            slowing=admission.slowing,
+            audit=audit,
+            audits=admission.audits,
+            costs=costs,
+            vitals=signs.vitals(surroundings, watch, service, assist),
+            measures=signs.measures,
+            gauges=gauges(config, assist),
+            correction_desk=make_desk(
+                cloud,
+                lambda: watch.look().rounds,
+                assist.segmenter if assist is not None else _own_segmenter(config),
+            ),
+        )
     )
     if assist is not None:
-        app.include_router(assist.router, prefix=PREFIX)
+        # Open to our gate: it has a password of its own, which Label Studio sends.
+        app.include_router(assist.router, prefix=PREFIX, dependencies=[needs(Permission.OPEN)])
+    server = admission.server(app, partial(RequestLog, measures=signs.measures))
+    listening = admission.listen(partial(print, flush=True))
+    if assist is not None:
         assist.start()
-    server = uvicorn.Server(
-        uvicorn.Config(app, host=config.web.host, port=config.web.port, log_level="warning")
-    )
     stop = threading.Event()
     ended: list[BaseException] = []
-    loop = threading.Thread(
-        target=_advance, args=(service, stop, server, ended), name="rounds", daemon=True
-    )
-    loop.start()
+    loop = signs.started(ROUNDS, partial(_advance, service, stop, server, ended))
+    signs.started(WATCH, partial(watch.run, stop, signs.hearts.beater(WATCH)))
+    signs.started(SURROUNDINGS, partial(surroundings.run, stop))
     if config.edges.escalation:
         # Daemon, and not waited for: its answers are whole or absent, and nodes do not need them.
         questions = make_escalations(cloud, drafter)
@@ -66,7 +113,8 @@ def serve(config: Config) -> None:
         threading.Thread(
             target=_connect, args=(server, stop, config), name="smart tool", daemon=True
         ).start()
-    server.run()  # returns on SIGTERM and Ctrl-C
+    admission.watch(stop)
+    server.run(sockets=[listening])  # returns on SIGTERM and Ctrl-C
     stop.set()
     service.wake()
     if assist is not None:
@@ -74,6 +122,15 @@ def serve(config: Config) -> None:
     loop.join(timeout=30)
     if ended:
         raise RoundError(f"rounds are no longer advanced here: {ended[0]}") from ended[0]
+
+
+def _own_segmenter(config: Config) -> PromptedSegmenter | None:
+    """Who answers prompts of `/correct` without a Label Studio; loaded when first asked."""
+    if not config.assist.enabled:
+        return None
+    from cloud.assist_assembly import make_segmenter
+
+    return make_segmenter(config)
 
 
 def assisted(config: Config) -> bool:
@@ -94,16 +151,11 @@ def _connect(server: uvicorn.Server, stop: threading.Event, config: Config) -> N
     keep_connected(config, config.label_studio.ml_backend, stop)
 
 
-def _overview(reader: Cloud) -> Callable[[], dict[str, Any]]:
-    """What the page shows; each look reads only what the knowledge base has learned since."""
-    lock = threading.Lock()  # requests come in threads of their own
-
-    def look() -> dict[str, Any]:
-        with lock:
-            reader.kb.refresh()
-            return rounds_overview(reader.rounds.all(), reader.kb, reader.releases.history())
-
-    return look
+def _looked(service: Service, watch: Watch) -> None:
+    """After something was done by hand: the loop and the pages look at once."""
+    service.wake()
+    with suppress(LifelongError):  # it is done; that the next look fails is the watch's to tell
+        watch.refresh()
 
 
 def _advance(

@@ -21,6 +21,8 @@ from edge.stop import Stop
 from lifelong.config import Config, load_config
 from lifelong.edge_config import FolderSource
 from lifelong.errors import ConfigError, LifelongError
+from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
+from lifelong.links.redaction import cleaned
 
 logger = logging.getLogger(__name__)
 
@@ -158,16 +160,22 @@ def _told(error: Exception) -> None:
         logger.error("stopped", exc_info=error)
     is_ours = isinstance(error, LifelongError)
     text = str(error) if is_ours else f"{type(error).__name__}: {error}; --verbose tells where"
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {cleaned(text)}", file=sys.stderr)
     sys.exit(1)
 
 
+@app.callback()
+def settings(
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=FORMAT_VARIABLE, help="How lines of the log look.")
+    ] = LogFormat.TEXT,
+) -> None:
+    """What holds for every command; each sets up its log when it knows how much to tell."""
+    os.environ[FORMAT_VARIABLE] = log_format
+
+
 def _log(*, verbose: bool, level: int = logging.INFO) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    set_up(level=logging.DEBUG if verbose else level, node="edge")
 
 
 def _stop_on_signals() -> Stop:

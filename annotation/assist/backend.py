@@ -5,6 +5,7 @@ a `PromptedSegmenter`, and `answers.py` draws them in the project's own tools.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -53,16 +54,28 @@ class TaskPictures(Protocol):
     def picture(self, address: str, *, task_id: int | None, project: ProjectAccess) -> Picture: ...
 
 
+# Around the work on one answer of a kind, "click" or "draft"; sees what it raises.
+Measured = Callable[[str], AbstractContextManager[None]]
+
+
+def unmeasured(_kind: str) -> AbstractContextManager[None]:
+    """Nobody wants to know how long answers take."""
+    return nullcontext()
+
+
 class AssistBackend:
     """See `web.Assistant`; every method may be called from many threads at once."""
 
     def __init__(
         self, *, segmenter: PromptedSegmenter, pictures: TaskPictures, projects: Projects,
         troubles: Troubles, section: AssistSection, look_ahead: Callable[[Embed], LookAhead],
+        measured: Measured = unmeasured,
     ) -> None:  # fmt: skip
         """Args:
         look_ahead: made with what has the pictures of coming tasks embedded.
+        measured: around each answer.
         """
+        self._measured = measured
         self._segmenter, self._pictures, self._projects = segmenter, pictures, projects
         self._troubles, self._section = troubles, section
         self._configs: dict[int, str] = {}  # project -> its labelling config, as last seen
@@ -167,8 +180,10 @@ class AssistBackend:
         prompts = request.context
         try:
             if prompts is None:
-                return self._drafted(request, task, project)
-            regions, score = self._clicked(request, task, project, prompts)
+                with self._measured("draft"):
+                    return self._drafted(request, task, project)
+            with self._measured("click"):
+                regions, score = self._clicked(request, task, project, prompts)
         except LifelongError as error:
             trouble = self._troubles.note(error, project=project.number, task=task.id)
             if prompts is None:

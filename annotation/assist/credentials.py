@@ -18,6 +18,7 @@ from urllib.parse import quote
 from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import UNFINISHED, sync_folder
+from lifelong.links.redaction import hide
 
 _USER = "cornerloop"
 _LONGEST = 4096  # characters of the header
@@ -88,6 +89,7 @@ def configured_credentials(
     """
     user = environ.get(section.user_env, "").strip() or _USER
     password = environ.get(section.password_env, "").strip() or kept_password(folder / FILE)
+    hide([password])
     return Credentials(user, password)
 
 

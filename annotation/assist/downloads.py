@@ -153,7 +153,9 @@ class Downloads:
             ) from None
         except OSError as error:
             said = getattr(error, "reason", None) or error.strerror or type(error).__name__
-            raise unreachable(f"{name}: {origin} cannot be reached ({said})") from None
+            raise unreachable(
+                f"{name}: {origin} cannot be reached ({said}); is it up, and right in the task?"
+            ) from None
         except (http.client.HTTPException, zlib.error, ValueError) as error:
             raise unreachable(
                 f"{name}: {origin} does not answer as a web server does ({type(error).__name__})"

@@ -12,6 +12,7 @@ one of ours "%25"; all other names stay as they are:
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterable
 from contextlib import closing
 
@@ -64,7 +65,8 @@ def suffix_of(name: str) -> str:
 
 
 def refuse_twins(files: Iterable[tuple[str, str]]) -> None:
-    """Refuse two pictures that would write the same file, also where case makes no difference.
+    """Refuse two pictures that would write the same file, also where case makes no difference, nor
+    whether "é" is one sign or two (NFC, NFD).
 
     Args:
         files: (file or stem, name of the picture); kept on disk, not in memory.
@@ -76,11 +78,16 @@ def refuse_twins(files: Iterable[tuple[str, str]]) -> None:
         seen.execute("CREATE TABLE files (file TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
         for file, name in files:
             try:
-                seen.execute("INSERT INTO files VALUES (?, ?)", (file.casefold(), name))
+                seen.execute("INSERT INTO files VALUES (?, ?)", (_as_seen(file), name))
             except sqlite3.IntegrityError:
                 query = "SELECT name FROM files WHERE file = ?"
-                (twin,) = seen.execute(query, (file.casefold(),)).fetchone()
+                (twin,) = seen.execute(query, (_as_seen(file),)).fetchone()
                 raise CorruptRecordError(
                     f"pictures {twin!r} and {name!r} both become {file!r} in this format; "
                     "rename one of them"
                 ) from None
+
+
+def _as_seen(file: str) -> str:
+    """Equal for names that the file systems of Windows or macOS take for one."""
+    return unicodedata.normalize("NFC", file).casefold()

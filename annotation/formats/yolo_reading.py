@@ -5,6 +5,7 @@ centre is inside count, by the even-odd rule. Pictures keep the names they have 
 their split. Sizes are read from the images, turned upright as Ultralytics does.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from annotation.labelled_pictures import LabelledPicture, LabelledRegion
 from annotation.outlines import filled
 from lifelong.errors import CorruptRecordError, ImageError, LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap
+from lifelong.records.pixels import MAX_PIXELS
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _ORIENTATION = 274  # EXIF
@@ -41,7 +43,7 @@ class YoloImage:
             ShapeError: numbers that lie outside the image.
             ImageError: its size cannot be read.
         """
-        size = _upright_size(self.image)
+        size = upright_size(self.image)
         found = [
             _region(line, self.classes, label_map, size, where)
             for where, line in _lines(_labels_of(self.image))
@@ -154,13 +156,24 @@ def _labels_of(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _upright_size(image: Path) -> tuple[int, int]:
+def upright_size(image: Path) -> tuple[int, int]:
+    """(height, width) of a picture as it is shown; only its head is read.
+
+    Raises:
+        ImageError: no picture, or more pixels than any of ours has.
+    """
     try:
-        with Image.open(image) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(image) as picture:
             width, height = picture.size
             is_turned = picture.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (
+        UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError
+    ) as error:  # fmt: skip
         raise ImageError(f"{image}: its size cannot be read ({error})") from error
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{image}: {width}x{height} pixels, more than the {MAX_PIXELS} that are read"
+        )
     return (width, height) if is_turned else (height, width)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation.review.assessment import Pieces
+from annotation.review.cost_sums import sums_of, told
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import ClassCost, CorrectionCost
 from lifelong.records.wire import from_plain
@@ -71,50 +72,10 @@ def summed(costs: Iterable[CorrectionCost]) -> dict[str, Any]:
 
     Returns:
         JSON-ready: `{"classes": [{"class", "drafted_by", "with_draft", "annotations", …}],
-        "seconds": {"with_draft": {…}, "without_draft": {…}, "saved_share": …}}`; a mean is None
-        where nothing was measured.
+        "seconds": {"with_draft": {…}, "without_draft": {…}, "saved_share", "saved_interval"},
+        "edits": {…}, "models": {…}, "annotators": {…}}`; a mean is None where nothing was measured.
     """
-    rows: dict[tuple[str, bool, str], dict[str, Any]] = {}
-    spent: dict[bool, list[float]] = {True: [], False: []}
-    for cost in costs:
-        if cost.seconds is not None:
-            spent[cost.with_draft].append(cost.seconds)
-        for name, of_class in cost.classes.items():
-            row = rows.setdefault(
-                (cost.drafted_by, cost.with_draft, name),
-                {
-                    "class": name,
-                    "drafted_by": cost.drafted_by,
-                    "with_draft": cost.with_draft,
-                    "annotations": 0,
-                    "pixels_added": 0,
-                    "pixels_removed": 0,
-                    "regions_touched": 0,
-                    "regions_added": 0,
-                    "regions_deleted": 0,
-                    "seconds": None,
-                },
-            )
-            row["annotations"] += 1
-            for kind in ("pixels_added", "pixels_removed"):
-                row[kind] += getattr(of_class, kind)
-            for kind in _REGIONS:
-                row[f"regions_{kind}"] += getattr(of_class, f"regions_{kind}")
-            if of_class.seconds is not None:
-                row["seconds"] = round((row["seconds"] or 0.0) + of_class.seconds, 3)
-    means = {shown: _mean(seconds) for shown, seconds in spent.items()}
-    with_draft, without = means[True], means[False]
-    saved = None
-    if with_draft is not None and without:
-        saved = round(1 - with_draft / without, 4)
-    return {
-        "classes": [rows[key] for key in sorted(rows)],
-        "seconds": {
-            "with_draft": {"annotations": len(spent[True]), "mean": with_draft},
-            "without_draft": {"annotations": len(spent[False]), "mean": without},
-            "saved_share": saved,
-        },
-    }
+    return told(sums_of(costs))
 
 
 def costs_from_events(events: Iterable[Mapping[str, Any]]) -> list[CorrectionCost]:
@@ -160,7 +121,3 @@ def _regions_by_class(before: Pieces, after: Pieces) -> dict[tuple[str, int], in
         if name not in kept:
             note("deleted", class_id)
     return counts
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return round(sum(values) / len(values), 3) if values else None

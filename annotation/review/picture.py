@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from lifelong.overlays import overlay
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 
-_OPACITY = 0.6  # of a class colour on the image
 _CAPTION = 18  # pixels
 _MAX_WIDTH = 960  # pixels of one of the four
 
@@ -38,8 +38,8 @@ def review_picture(
         difference = np.where(changed[..., None], painted, image // 4).astype(np.uint8)
     panels = [
         ("image", image),
-        ("draft", grey if draft is None else _over(image, draft, label_map)),
-        ("submitted", grey if submitted is None else _over(image, submitted, label_map)),
+        ("draft", grey if draft is None else overlay(image, draft, label_map)),
+        ("submitted", grey if submitted is None else overlay(image, submitted, label_map)),
         ("difference", difference),
     ]
     height, width = image.shape[:2]
@@ -55,10 +55,3 @@ def review_picture(
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _over(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], label_map: LabelMap
-) -> NDArray[np.uint8]:
-    mixed = (1 - _OPACITY) * image + _OPACITY * label_map.paint(mask)
-    return np.where((mask == IGNORE_INDEX)[..., None], image, mixed).astype(np.uint8)

@@ -13,6 +13,10 @@ from cloud.assist.interactive_model import Embedded, InteractiveModel
 from cloud.assist.turns import Level, Pause, Turn, Turns
 from cloud.assist.work_book import Work
 
+# Where an embedding was when it was wanted; joined: somebody else had it computed already.
+MEMORY, DISK, COMPUTED, JOINED = "memory", "disk", "computed", "joined"
+SOURCES = (MEMORY, DISK, COMPUTED, JOINED)
+
 
 class EmbeddingMemory:
     """Embeddings in memory, at most so many bytes; the one used longest ago goes first."""
@@ -67,6 +71,13 @@ class Embeddings:
         self._memory, self._files, self._turns = memory, files, turns
         self._lock = threading.Lock()
         self._flights: dict[EmbeddingKey, _Flight] = {}
+        self._lookups = dict.fromkeys(SOURCES, 0)
+
+    @property
+    def lookups(self) -> dict[str, int]:
+        """How often an embedding was wanted, by where it was."""
+        with self._lock:
+            return dict(self._lookups)
 
     @property
     def trouble(self) -> str:
@@ -103,18 +114,27 @@ class Embeddings:
         key = EmbeddingKey(picture.digest, model.digest)
         found = self._memory.get(key)
         if found is not None:
+            self._count(MEMORY)
             return found
         flight = self._looking(key)
         try:
             # One of those who ask looks on the disk, and begins; the others find what it found.
             with flight.lock:
-                found = self._memory.get(key) or self._read(key)
+                found = self._memory.get(key)
                 if found is not None:
+                    self._count(MEMORY)
+                    return found
+                found = self._read(key)
+                if found is not None:
+                    self._count(DISK)
                     return found
                 turn = flight.turn
                 if turn is None or not self._turns.join(turn, work, level):
                     turn = self._begin(key, picture, model, level, work)
                     flight.turn = turn
+                    self._count(COMPUTED)
+                else:
+                    self._count(JOINED)
             return self._turns.wait(turn, work)
         finally:
             self._looked(key, flight)
@@ -143,6 +163,10 @@ class Embeddings:
         if found is not None:
             self._memory.put(key, found)
         return found
+
+    def _count(self, source: str) -> None:
+        with self._lock:
+            self._lookups[source] += 1
 
     def _looking(self, key: EmbeddingKey) -> _Flight:
         with self._lock:

@@ -72,6 +72,10 @@ class Segmenters:
         troubles = (self._embeddings.trouble, self._trouble())
         return self._room.states("; ".join(filter(None, troubles)))
 
+    def lookups(self) -> dict[str, int]:
+        """How often an embedding was wanted, by where it was."""
+        return self._embeddings.lookups
+
     def size(self, picture: Picture, *, model: str = "") -> tuple[int, int]:
         """See `PromptedSegmenter`."""
         with self._request("click", picture) as work:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from annotation.label_studio_server import LabelStudioServer
+from cloud.access.entering import new_link
+from cloud.access.permissions import Role
 from cloud.assembly import Cloud, open_cloud
 from cloud.demo.camera import Camera
 from cloud.demo.children import Children
@@ -75,7 +77,7 @@ def make_demo(
         forget=lambda: rewrite_config(config_path, {"training": FORGETFUL_TRAINING}),
         commands=_commands(folder, config_path),
         told=told,
-        monitor=f"http://127.0.0.1:{cloud.config.web.port}/",
+        link=lambda: new_link(cloud.config, Role.OPERATOR, "demo"),
     )
 
 

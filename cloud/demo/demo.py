@@ -48,12 +48,13 @@ class Demo:
         forget: Callable[[], None],
         commands: Mapping[str, tuple[str, ...]],
         told: Told,
-        monitor: str,
+        link: Callable[[], str],
     ) -> None:
         """Args:
         begin: makes the first model and releases it; nothing happens when there is one.
         forget: changes the configuration so that the next candidate forgets.
         commands: name and `python -m` arguments of the processes to run.
+        link: makes an address of the monitor that lets one person in, once.
         """
         self._folder = folder
         self._plan = plan
@@ -66,10 +67,14 @@ class Demo:
         self._forget = forget
         self._commands = commands
         self._told = told
-        self._monitor = monitor
+        self.link = link
 
-    def run(self, *, stay: bool) -> dict[str, Any]:
-        """Run to the end; with `stay`, keep the servers open until Ctrl-C."""
+    def run(self, *, stay: bool, while_open: Callable[[], object] = lambda: None) -> dict[str, Any]:
+        """Run to the end; with `stay`, keep the servers open until Ctrl-C.
+
+        Args:
+            while_open: called when the last round is over and everything still runs.
+        """
         with ExitStack() as stack:
             stack.enter_context(self._told)
             self._prepare(stack)
@@ -77,6 +82,7 @@ class Demo:
                 self._play(index, condition)
             report = self._report()
             self._told.table(report, self._addresses())
+            while_open()
             if stay:
                 self._told.say("Servers stay open. Ctrl-C ends them.")
                 self._wait_for_ctrl_c()
@@ -99,6 +105,7 @@ class Demo:
         for name, arguments in self._commands.items():
             self.children.start(name, *arguments)
         self._told.say("edge, cloud and job are running")
+        self._told.say(f"watch the loop, as operator (the link works once): {self.link()}")
         if not self._rounds_with_examples():
             self._camera.show(self._plan.start, self._plan.known_frames)
             self._told.say(
@@ -232,7 +239,7 @@ class Demo:
     def _addresses(self) -> list[tuple[str, str]]:
         return [
             ("report", str(self._folder / "report.html")),
-            ("rounds", self._monitor),
+            ("monitor", f"{self.link()}  (lets one person in, once, within a day)"),
             ("Label Studio", f"{self.studio.url}  ({self.studio.email} / {self.studio.password})"),
         ]
 

@@ -13,13 +13,16 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from cloud.monitor.difference_maps import changes
 from cloud.releases import Releases
 from cloud.reports import accuracy_matrix, lineage, round_summary
 from lifelong.errors import LifelongError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import read_events
 from lifelong.links.storage import Storage
-from lifelong.records.label_map import IGNORE_INDEX, LabelMap
+from lifelong.overlays import overlay
+from lifelong.records.colours import css_colour
+from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.rounds import Round
 from lifelong.records.samples import Annotation, HardExample
@@ -102,21 +105,6 @@ def write_report(run: Run, folder: Path) -> dict[str, Any]:
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     return numbers
-
-
-def overlay(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], label_map: LabelMap
-) -> NDArray[np.uint8]:
-    """(H, W, 3) picture with its mask painted over; pixels of 255 stay as they are."""
-    painted = (0.4 * image + 0.6 * label_map.paint(mask)).astype(np.uint8)
-    return np.where((mask == IGNORE_INDEX)[..., None], image, painted)
-
-
-def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3): where two masks differ, in vermilion on grey; readable by colour-blind people."""
-    picture = np.full((*one.shape, 3), 235, dtype=np.uint8)
-    picture[one != other] = (213, 94, 0)
-    return picture
 
 
 def _condition(round_: Round, run: Run) -> str:
@@ -203,7 +191,8 @@ def _row(
     row = [("frame", image)]
     row += [(name, overlay(image, mask, run.label_map)) for name, mask in read.items()]
     if "draft" in read:
-        row.append(("what people changed", difference(read["draft"], read["corrected"])))
+        found = changes(read["draft"], read["corrected"])
+        row.append(("what people changed", found.paint(image)))
     return row
 
 
@@ -219,8 +208,8 @@ def _segmenter(round_: Round, run: Run) -> OnnxSegmenter | None:
 def _legend(run: Run) -> list[tuple[str, str]]:
     label_map = run.label_map
     return [
-        (name, f"rgb({r}, {g}, {b})")
-        for name, (r, g, b) in zip(label_map.names, label_map.colours, strict=True)
+        (name, css_colour(colour))
+        for name, colour in zip(label_map.names, label_map.colours, strict=True)
     ]
 
 

@@ -1,6 +1,5 @@
 """The configuration file of a demo's run: written at its start, changed by the demo's roles."""
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import yaml
 from cloud.demo.plan import DemoPlan
 from lifelong.config import load_config
 from lifelong.links.durable_files import write_whole
+from lifelong.links.loopback_ports import free_port
 
 TOKEN = "CORNERLOOP_LABEL_STUDIO_TOKEN"  # name of an environment variable
 # A run makes its own key: nodes take no model that nobody signed.
@@ -56,6 +56,7 @@ def _content(plan: DemoPlan) -> dict[str, Any]:
             "state_path": "edge-state",
             "release_poll_seconds": 0.5,
             "threads": 1,
+            "health": {"report_seconds": 2.0},  # whoever watches a demo does not wait a minute
             **SIGNING["edge"],
         },
         "releases": dict(SIGNING["releases"]),
@@ -77,15 +78,9 @@ def _content(plan: DemoPlan) -> dict[str, Any]:
             "report_not_before_seconds": 0,
             "linger_seconds": 0,
         },
-        "web": {"port": _free_port()},
+        "web": {"port": free_port()},
     }
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, yaml.safe_dump(dict(content), sort_keys=False).encode())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,12 @@ from typing import Any
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.doctor.machine_checks import health_of
-from lifelong.errors import ConfigError, LifelongError, ProjectMismatchError
+from lifelong.errors import (
+    ConfigError,
+    LabelStudioRefusedError,
+    LifelongError,
+    ProjectMismatchError,
+)
 from lifelong.label_map_history import read_history
 
 MEASURED = (1, 23)  # what every call of ours was tried with
@@ -51,8 +56,31 @@ def look_at_label_studio(patient: Patient) -> Iterable[Finding]:
             section.token_env, trouble, "make a personal access token in Account & Settings"
         )
         return
-    who = patient.studio.whoami()
+    try:
+        who = patient.studio.whoami()
+    except LabelStudioRefusedError as error:
+        yield broken(section.token_env, f"is not taken: {error}", _cure(kind, str(error)))
+        return
     yield well(section.url, f"version {told}; {who} by {kind}")
+
+
+def _cure(kind: str, said: str) -> str:
+    """What to do about a token that Label Studio answered 401 to; the words for the header are
+    ours: `Token` before legacy ones, `Bearer` before what a personal one is exchanged for."""
+    if kind == "a legacy token":
+        off = "legacy tokens are switched off there" if "legacy" in said.lower() else (
+            "it is no token of that server, or legacy tokens are switched off there"
+        )  # fmt: skip
+        return (
+            f"{off}: make a personal access token in Account & Settings and put that into the "
+            "variable, or allow legacy tokens in Organization > Access Token Settings; write the "
+            "token alone, without `Token` or `Bearer`"
+        )
+    return (
+        "it was revoked, is of another server, or personal access tokens are switched off there: "
+        "make one in Account & Settings there, or allow them in Organization > Access Token "
+        "Settings; write the token alone, without `Token` or `Bearer`"
+    )
 
 
 def _version(url: str) -> tuple[int, ...] | None:
@@ -200,4 +228,12 @@ def _model(patient: Patient, project_id: int) -> Iterator[Finding]:
             url,
             f"project {project_id} is not connected to it",
             "`cornerloop doctor --repair` connects it; so does the next round",
+        )
+    elif connected[0].trouble:
+        yield warning(
+            url,
+            f"is connected and answers here, but Label Studio cannot reach it "
+            f"({connected[0].trouble}): clicks draw nothing",
+            "where Label Studio runs, `curl ADDRESS/health` must answer: another machine or a "
+            "container needs a name that means this one, and no firewall between",
         )

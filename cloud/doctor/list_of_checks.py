@@ -5,6 +5,7 @@ from cloud.doctor.dataset_checks import look_at_index, look_at_manifest
 from cloud.doctor.label_studio_checks import look_at_label_studio, look_at_project
 from cloud.doctor.machine_checks import look_at_device, look_at_disk, look_at_port
 from cloud.doctor.models_checks import look_at_hashes, look_at_student, look_at_weights
+from cloud.doctor.reach_checks import look_at_pictures, look_at_reach
 from cloud.doctor.setup_checks import look_at_configuration, look_at_environment
 from cloud.doctor.storage_checks import (
     look_at_edges,
@@ -15,6 +16,7 @@ from cloud.doctor.storage_checks import (
     look_at_releases,
     look_at_storage,
 )
+from cloud.doctor.web_checks import look_at_web
 
 _IN_STORAGE = ("configuration", "storage")
 
@@ -28,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "disk": Check(what="rights, free bytes, free inodes", look=look_at_disk),
     "device": Check(what="torch, the GPU, memory", look=look_at_device),
     "port": Check(what="web.port is free, or ours", look=look_at_port),
+    "web": Check(what="who is let in, the folder of tokens, TLS", look=look_at_web),
     "storage": Check(what="write, read, list, delete; its clock", look=look_at_storage),
     "kb": Check(what="the knowledge base opens", look=look_at_knowledge_base, needs=_IN_STORAGE),
     "kb-log": Check(
@@ -56,9 +59,15 @@ CHECKS: dict[str, Check] = {
     ),
     "manifest": Check(what="the job's manifest fits (--manifest)", look=look_at_manifest),
     "label-studio": Check(what="answers, version, token", look=look_at_label_studio),
+    "reach": Check(what="addresses mean us where Label Studio runs", look=look_at_reach),
     "project": Check(
         what="our project: classes, settings, hints, model",
         look=look_at_project,
         needs=(*_IN_STORAGE, "label-studio"),
+    ),
+    "pictures": Check(
+        what="Label Studio shows the next task's picture",
+        look=look_at_pictures,
+        needs=("configuration", "label-studio"),
     ),
 }

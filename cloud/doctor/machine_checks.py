@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def look_at_port(patient: Patient) -> Iterable[Finding]:
             yield broken(where, f"web.host is no address here ({error})", "correct web.host")
             return
         except OSError as error:
-            if is_ours(web.host, web.port):
+            if is_ours(web.host, web.port, is_tls=web.tls_certificate is not None):
                 yield well(where, "`cornerloop serve` answers there")
                 return
             yield broken(
@@ -165,16 +166,26 @@ def look_at_port(patient: Patient) -> Iterable[Finding]:
     yield well(where, "is free")
 
 
-def is_ours(host: str, port: int) -> bool:
+def is_ours(host: str, port: int, *, is_tls: bool = False) -> bool:
     """Does a page of ours answer there?"""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     address = f"[{address}]" if ":" in address else address
-    return health_of(f"http://{address}:{port}") == {"status": "up"}
+    scheme = "https" if is_tls else "http"
+    return health_of(f"{scheme}://{address}:{port}", verifies=False) == {"status": "up"}
 
 
-def health_of(url: str) -> object:
-    """What `/healthz` says under an address; None when nothing of that kind answers."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def health_of(url: str, *, verifies: bool = True) -> object:
+    """What `/healthz` says under an address; None when nothing of that kind answers.
+
+    Args:
+        verifies: look at its certificate; not needed to ask whether this machine's port is ours.
+    """
+    context = ssl.create_default_context()
+    if not verifies:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     try:
         with opener.open(f"{url.rstrip('/')}/healthz", timeout=_TIMEOUT) as answer:
             return json.loads(answer.read(4096))

@@ -20,10 +20,14 @@ MUST_BE_THERE = (
     "assist.model.checkpoint",
     "assist.models.checkpoint",
     "preannotation.masks.checkpoint",
+    "preannotation.masks.program",
     "preannotation.ontology",
     "preannotation.calibration",
     "preannotation.weights_path",
     "releases.signing_key",
+    "web.tls_certificate",
+    "web.tls_key",
+    "web.tls_client_ca",
 )
 # Made when they are first needed; `disk` looks whether they can be.
 MADE_WHEN_NEEDED = (
@@ -31,6 +35,7 @@ MADE_WHEN_NEEDED = (
     "annotation_folder",
     "assist.embeddings_path",
     "job.dataset_path",
+    "web.access_path",
 )
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

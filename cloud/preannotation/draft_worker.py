@@ -22,6 +22,7 @@ from cloud.preannotation.draft_writer import DraftWriter
 from cloud.raw_pictures import RawPicture
 from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import LifelongError
+from lifelong.links.logs import set_up
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import to_plain
 
@@ -33,7 +34,7 @@ def main() -> None:
     # Whatever a library prints must not end up between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    set_up(level=logging.WARNING, node="draft worker")
     # It tells each of its tries; the error that ends them says what to do.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     # A bar for every model that is loaded, of every worker; of downloads they are welcome.

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,6 +14,7 @@ from cloud.preannotation.drafting import Draft, Drafter, DraftRegion
 from cloud.raw_pictures import RawPicture
 from lifelong.errors import ImageError
 from lifelong.links.durable_files import UNFINISHED, write_whole
+from lifelong.overlays import overlay
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.pixels import image_from_bytes
@@ -54,7 +54,14 @@ class DraftWriter:
         if self._with_png:
             _write_png(
                 draft_path(self._dataset, picture.draft, ".png"),
-                overlaid(image, draft.mask, self._label_map),
+                overlay(
+                    image,
+                    draft.mask,
+                    self._label_map,
+                    opacity=0.5,
+                    unknown="as it is",
+                    outlined=True,
+                ),
             )
         record = self._record(picture, sha256_hex(data), draft, time.perf_counter() - began)
         keep_record(self._dataset, record)
@@ -94,28 +101,6 @@ class DraftWriter:
             erased_classes=tuple(self._label_map.names[c] for c in draft.erased),
             seconds=round(seconds, 3),
         )
-
-
-def overlaid(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], label_map: LabelMap
-) -> NDArray[np.uint8]:
-    """The picture under its classes' colours, half and half, with dark lines between classes.
-
-    Args:
-        image: (H, W, 3) RGB.
-        mask: (H, W) class ids; where it is 255 the picture shows as it is.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    blended = cv2.addWeighted(image, 0.5, label_map.paint(mask), 0.5, 0.0)
-    known = mask != IGNORE_INDEX
-    shown = np.where(known[..., None], blended, image)
-    lines = np.zeros(mask.shape, dtype=bool)
-    lines[1:] |= mask[1:] != mask[:-1]
-    lines[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    shown[lines] = shown[lines] // 3
-    return shown.astype(np.uint8)
 
 
 def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures to class-agnostic masks, by name: a SAM with a grid of points, or superpixels."""
+"""Pictures to class-agnostic masks, by name: a SAM, superpixels, or a program."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.grid_masks import GridProposer, settings_of
+from cloud.preannotation.program_masks import ProgramProposer
 from cloud.preannotation.region_masks import MaskProposals, no_proposals
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.superpixels import SuperpixelProposer
@@ -68,6 +69,7 @@ PROPOSERS: dict[str, Callable[[MasksSection, _Place], MaskProposer]] = {
     "sam2": _grid,
     "mobile_sam": _grid,
     "tiny": _grid,
+    "program": lambda masks, place: ProgramProposer(masks.program, seconds=masks.program_seconds),
     "superpixels": lambda masks, place: SuperpixelProposer(),
     "none": lambda masks, place: NoProposer(),
 }
