@@ -1,9 +1,12 @@
 """Fixtures of more than one suite, and how many threads a worker may use."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
+from lifelong.links import redaction
 from tests.integration_fixtures import label_studio_server
 
 __all__ = ["label_studio_server"]
@@ -16,3 +19,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: with as many threads as cores each, torch waits more than it works.
     # Processes that tests start inherit it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_one_test() -> Iterator[None]:
+    """What a test hides is known to that test alone: its password may be a word of another's."""
+    known = redaction._known
+    yield
+    redaction._known = known
