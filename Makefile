@@ -7,7 +7,7 @@ DEMO_FLAGS ?=
 PIP = -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-camvid test test-fast lint bench bench-label-studio arm64-wheels scenes clean
+.PHONY: help setup demo demo-camvid test test-fast lint bench bench-label-studio arm64-wheels sbom licences commands scenes clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,27 +29,23 @@ lint: .venv/installed ## style, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
-bench: .venv/installed ## our parts beside their peers; hours in full, see docs/drafts.md for single ones
-	.venv/bin/python -m bench.vote --json
-	.venv/bin/python -m bench.engine --json
-	.venv/bin/python -m bench.masks --json
-	.venv/bin/python -m bench.drafts --json
-	.venv/bin/python -m bench.rle --json
-	.venv/bin/python -m bench.exports --json
-	.venv/bin/python -m bench.queue --json
-	.venv/bin/python -m bench.edge --json
-	.venv/bin/python -m bench.assist --json
-	.venv/bin/python -m bench.fleet --json
-	.venv/bin/python -m bench.novelty --json
-	.venv/bin/python -m bench.choice --json
-	.venv/bin/python -m bench.privacy --json
-	.venv/bin/python -m bench.faults --trials 1000 --json
+bench: setup ## every bench in full: hours; .venv/bin/python -m bench --quick takes minutes
+	.venv/bin/python -m bench
 
 bench-label-studio: setup ## push and pull beside the bare SDK, on a server of its own
 	.venv/bin/python -m bench.label_studio --json
 
 arm64-wheels: .venv/installed ## has every base dependency a wheel for 64-bit ARM?
 	.venv/bin/python -m tools.check_arm64_wheels
+
+sbom: .venv/installed ## what an installation consists of: runs/sbom/{base,cloud}.cdx.json
+	.venv/bin/python -m tools.licences --sbom runs/sbom
+
+licences: .venv/installed ## write docs/licences.md anew from what is installed
+	.venv/bin/python -m tools.licences
+
+commands: .venv/installed ## write docs/commands.md anew from the programs
+	.venv/bin/python -m tools.command_table
 
 scenes: .venv/installed ## draw the sheet of scenes of the docs anew
 	.venv/bin/python -m tools.scene_sheet

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from annotation.page_marks import mark_of
 from annotation.project_settings import Backend, Bucket
 from annotation.queue_order import View
 from annotation.regions import Region
@@ -43,6 +44,7 @@ class FakeStudio:
         self.dead_models: set[str] = set()  # addresses that do not answer
         self.writes = 0  # tasks whose data was replaced
         self.email = "annotator@cornerloop.example"
+        self.unique_ids: set[str] = set()
         self._tasks: dict[int, tuple[int, StudioTask]] = {}  # task id -> project id, task
         self._late: list[tuple[int, list[Mapping[str, object]]]] = []
         self._annotations = 0
@@ -198,14 +200,20 @@ class FakeStudio:
         *,
         seconds: float,
         parent_prediction: int | None,
+        unique_id: str | None = None,
     ) -> int:
-        return self._annotate(
+        if unique_id is not None and unique_id in self.unique_ids:
+            self._answer()
+            raise LabelStudioRefusedError("answered 409: annotation with this unique id exists")
+        made = self._annotate(
             task_id,
             tuple(regions),
             seconds=seconds,
             is_skip=False,
             parent_prediction=parent_prediction,
         )
+        self.unique_ids |= {unique_id} if unique_id else set()
+        return made
 
     def skip_task(self, task_id: int) -> None:
         self._annotate(task_id, (), seconds=None, is_skip=True)
@@ -330,9 +338,10 @@ class FakeStudio:
             raise LabelStudioRefusedError(f"no task {task_id}")
         self._annotations += 1
         project, task = self._tasks[task_id]
+        mark = mark_of(regions)
         made = StudioAnnotation(
             annotation_id=self._annotations,
-            annotator=self.email,
+            annotator=mark.by if mark else self.email,
             at=self._tick(),
             is_skip=is_skip,
             seconds=seconds,

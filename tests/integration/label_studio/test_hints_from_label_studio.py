@@ -25,6 +25,7 @@ from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import AnnotationTask
 from tests.builders import a_hard_example, a_mask, a_round
 from tests.label_studio_room import SECRET, Room
+from tests.web_parts import some_parts
 
 pytestmark = pytest.mark.integration
 
@@ -74,13 +75,7 @@ def running(
     room = Room(label_studio_server, tmp_path)
     looks: list[float] = []
     held: list[Service] = []
-    app = make_app(
-        overview=dict,
-        trouble=lambda: "",
-        title="Test",
-        hint=lambda: held[0].wake(),
-        secret=SECRET,
-    )
+    app = make_app(some_parts(hint=lambda: held[0].wake(), secret=SECRET))
     page = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     page_thread = threading.Thread(target=page.run)
     page_thread.start()

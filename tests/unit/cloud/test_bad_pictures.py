@@ -11,7 +11,7 @@ from cloud.draft_records import draft_path
 from cloud.preannotation.assembly import drafter_from
 from cloud.preannotation.closed_set import ClosedSetDrafter
 from cloud.preannotation.confidence import expected_calibration_error
-from cloud.preannotation.draft_writer import DraftWriter, overlaid
+from cloud.preannotation.draft_writer import DraftWriter
 from cloud.preannotation.mask_proposals import NoProposer
 from cloud.preannotation.region_masks import mask_in_box
 from cloud.preannotation.semantic_labels import TinyLabeler
@@ -182,15 +182,3 @@ def test_pre_14_the_shipped_scores_are_shares_of_right_pixels(drafter):
     scores, right, weights = np.array(rows, dtype=float).T
 
     assert expected_calibration_error(scores, right, weights) < 0.06
-
-
-def test_the_picture_of_a_draft_shows_what_nobody_knows_as_it_is():
-    image = np.full((4, 4, 3), 100, np.uint8)
-    mask = np.full((4, 4), 255, np.uint8)
-    mask[:2] = 13  # a car: (0, 0, 142)
-
-    shown = overlaid(image, mask, CITYSCAPES)
-
-    assert shown[0, 0].tolist() == [50, 50, 121]
-    assert shown[2, 0].tolist() == [33, 33, 33]  # the line between the two
-    assert shown[3, 0].tolist() == [100, 100, 100]

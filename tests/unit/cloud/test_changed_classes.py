@@ -112,7 +112,7 @@ def test_lll_06_tasks_are_read_with_the_classes_that_they_were_offered_with():
     assert list(made) == [MOVED.after.digest]
     old = a_task("")  # as records said before there were changes
     between = a_task(CHANGE.after.digest)
-    new = people.push([a_pre_annotation()])
+    new = people.push([a_pre_annotation(label_map_digest=MOVED.after.digest)])
     pulled = people.pull([old, between, *new])
     assert [one.label_map_digest for one in pulled.annotations] == [
         SMALL_MAP.digest, CHANGE.after.digest, MOVED.after.digest,
@@ -121,6 +121,16 @@ def test_lll_06_tasks_are_read_with_the_classes_that_they_were_offered_with():
     assert made[MOVED.after.digest].asked == ["push", "pull", "sort"]
     with pytest.raises(LabelMapChangeError, match="task"):
         people.pull([a_task("0" * 16)])
+
+
+def test_lll_06_drafts_are_offered_again_with_the_classes_that_they_were_made_with():
+    """After a restore the tasks of a round from before a change may be gone."""
+    people = AnnotatorsByClasses(HISTORY, People)
+    digests = [MOVED.after.digest, "", MOVED.after.digest, CHANGE.after.digest]
+    tasks = people.push([a_pre_annotation(label_map_digest=digest) for digest in digests])
+    assert [task.label_map_digest for task in tasks] == [
+        digest or SMALL_MAP.digest for digest in digests
+    ]
 
 
 def test_lll_06_a_draft_of_older_classes_is_made_anew(tmp_path):

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
 from cloud.assembly import open_cloud
-from cloud.reports import rounds_overview
-from cloud.web.app import make_app
 from lifelong.config import Config, load_config
 from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import bundle_key
@@ -20,6 +17,7 @@ from lifelong.records.pixels import jpeg_from_image, png_from_mask
 from lifelong.records.rounds import RoundState
 from tests.builders import a_round
 from tests.tiny_bundle import tiny_bundle
+from tests.web_parts import a_client, a_watch, some_parts
 
 ROOT = Path(__file__).parents[3]
 
@@ -130,25 +128,26 @@ def test_looking_at_rounds_loads_no_torch(config_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(config_path)], cwd=ROOT, check=True)
 
 
-def test_the_page_tells_the_rounds_and_what_the_loop_waits_for(config_path: Path) -> None:
+def test_the_page_tells_the_rounds_and_what_the_loop_waits_for(
+    config_path: Path, tmp_path: Path
+) -> None:
     config: Config = load_config(config_path)
     trouble = [""]
     cloud = open_cloud(config)
-    app = make_app(
-        overview=lambda: rounds_overview(cloud.rounds.all(), cloud.kb, cloud.releases.history()),
+    parts = some_parts(
+        cloud.storage,
+        a_watch(cloud.storage, tmp_path).refresh(),
         trouble=lambda: trouble[0],
         title="North gate",
-        hint=lambda: None,
-        secret="",
     )
-    with TestClient(app) as client:
+    with a_client(parts) as client:
         assert client.get("/healthz").json() == {"status": "up"}
         assert client.get("/readyz").status_code == 200
-        page = client.get("/").text
+        page = client.get("/rounds").text
         assert "North gate" in page
         assert "annotating" in page
         trouble[0] = "Label Studio <away>"
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200, "alive, though not ready"
-        assert "Label Studio &lt;away&gt;" in client.get("/").text
+        assert "Label Studio &lt;away&gt;" in client.get("/rounds").text
         assert client.get("/docs").status_code == 404, "it would load scripts from a foreign host"

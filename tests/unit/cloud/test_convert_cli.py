@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
+from annotation.exports import manifest as export_manifest
 from annotation.exports.image_names import stem_of
 from annotation.exports.picture_items import Item
 from annotation.exports.picture_sources import KINDS, Reading, guess_kind, label_map_in, open_source
@@ -28,6 +29,9 @@ from tests.builders import SMALL_MAP, a_mask, an_image
 from tests.unit.annotation.tiny_writers import content_of, export_task, write_export
 
 NUMBER = 12
+
+jsonschema = pytest.importorskip("jsonschema")  # comes with Label Studio's SDK
+SCHEMA = json.loads(Path(export_manifest.__file__).with_name("manifest.schema.json").read_text())
 
 
 def run(*arguments: object, **environment: str) -> Result:
@@ -75,7 +79,7 @@ def test_the_names_of_formats_are_those_that_exist() -> None:
 
 
 @pytest.mark.parametrize("format_name", [f for f in FORMATS if f != "cityscapes"])
-def test_every_format_is_written_with_a_whole_manifest(
+def test_cnv_16_every_format_is_written_with_a_whole_manifest(
     tmp_path: Path, tasks: Path, label_map_file: Path, format_name: str
 ) -> None:
     out = tmp_path / "out"
@@ -87,6 +91,9 @@ def test_every_format_is_written_with_a_whole_manifest(
     assert "0 missing, 0 changed, 0 unknown" in succeeded(run("export", "verify", out))
     manifest = json.loads((out / "manifest.json").read_text())
     assert set(manifest["splits"]) == {"train", "val", "test"}
+    jsonschema.validate(manifest, SCHEMA)
+    assert manifest["format"] == format_name
+    assert manifest["annotators"] and manifest["model_versions"] and manifest["code"]["version"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lifelong.config import RoundsSection
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
 from tests.builders import NOON
+from tests.web_parts import some_parts
 
 SECRET = "a long random text"
 
@@ -22,11 +23,7 @@ SECRET = "a long random text"
 def an_app(hints: list[int], secret: str = SECRET) -> TestClient:
     return TestClient(
         make_app(
-            overview=dict,
-            trouble=lambda: "",
-            title="Test",
-            hint=lambda: hints.append(1),
-            secret=secret,
+            some_parts(hint=lambda: hints.append(1), secret=secret),
         )
     )
 

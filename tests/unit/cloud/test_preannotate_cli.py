@@ -143,7 +143,7 @@ def test_ux_04_a_model_is_what_stands_behind_the_first_colon(option, kind, model
         ({"text": ["car"]}, "--text 'car': expected PROMPT=CLASS"),
         ({"text": ["=car"]}, "--text '=car': expected PROMPT=CLASS"),
         ({"text": ["a car= "]}, "--text 'a car= ': expected PROMPT=CLASS"),
-        ({"masks": "sam3"}, "masks.type: Input should be .*'mobile_sam' .*, got 'sam3'"),
+        ({"masks": "sam3"}, "masks.type: Input should be .*'mobile_sam'.*, got 'sam3'"),
         ({"semantic": r"C:\models\a.onnx"}, "semantic.type: Input should be .*'onnx'"),
     ],
 )

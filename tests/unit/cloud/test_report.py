@@ -3,14 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-
-from cloud.demo.report import difference, overlay
 from cloud.reports import accuracy_matrix, condition_of, round_summary, seconds_by_step
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, VersionId
-from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.model_versions import (
     EvaluationReport,
     Examination,
@@ -22,22 +18,6 @@ from tests.builders import a_hard_example, a_round
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD, NEW = VersionId("0" * 16), VersionId("1" * 16)
-
-
-def test_ux08_an_overlay_shows_the_classes_and_leaves_ignored_pixels_alone() -> None:
-    """UX-08: 60 % colour of the class over 40 % of the picture."""
-    image = np.full((1, 3, 3), 100, dtype=np.uint8)
-    mask = np.array([[0, 13, 255]], dtype=np.uint8)  # road, car, ignore
-    painted = overlay(image, mask, CITYSCAPES)
-    assert painted.tolist() == [[[116, 78, 116], [40, 40, 125], [100, 100, 100]]]
-
-
-def test_ux08_a_difference_marks_exactly_the_changed_pixels() -> None:
-    """UX-08."""
-    one = np.array([[0, 1, 2]], dtype=np.uint8)
-    other = np.array([[0, 9, 2]], dtype=np.uint8)
-    changed = (difference(one, other) == (213, 94, 0)).all(axis=-1)
-    assert changed.tolist() == [[False, True, False]]
 
 
 def a_report(version: VersionId, **miou: float) -> EvaluationReport:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import cloud.assembly
 from annotation.exchange import Exchange
 from annotation.folder_exchange import FolderExchange
+from cloud.annotation_work import NotedWork
 from cloud.assembly import Cloud, make_annotators, open_cloud
 from cloud.cli import app
 from lifelong.config import load_config
@@ -57,7 +58,9 @@ class Scene:
             self.cloud.storage.put(draft.image_key, a_jpeg(seed))
             self.cloud.storage.put(draft.mask_key, png_from_mask(a_mask(seed)))
             drafts.append(draft)
-        exchange = make_annotators(self.cloud, Drafter(self.cloud)).present
+        noted = make_annotators(self.cloud, Drafter(self.cloud)).present
+        assert isinstance(noted, NotedWork)
+        exchange = noted.people
         assert isinstance(exchange, Exchange)
         self.exchange = exchange
         self.tasks: list[AnnotationTask] = exchange.push(drafts)
@@ -203,7 +206,9 @@ def test_ann_03_a_folder_takes_label_studios_place(scene: Scene, tmp_path: Path)
     with scene.config.open("a", encoding="utf-8") as file:
         file.write("annotation_folder: people\n")
     opened = open_cloud(load_config(scene.config))
-    assert isinstance(make_annotators(opened, Drafter(opened)).present, FolderExchange)
+    present = make_annotators(opened, Drafter(opened)).present
+    assert isinstance(present, NotedWork)
+    assert isinstance(present.people, FolderExchange)
     with pytest.raises(ReviewError, match="annotation_folder"):
         scene.say("list")
 

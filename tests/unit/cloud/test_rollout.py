@@ -314,7 +314,7 @@ def test_k8s_05_a_halt_that_cannot_be_signed_yet_stops_the_spread_at_once(tmp_pa
         site.turn()
     roll_back = site.rollouts._releases.roll_back
 
-    def cannot_sign(version_id: VersionId, who: str) -> Release:
+    def cannot_sign(version_id: VersionId, who: str, *, after: int | None = None) -> Release:
         raise ConfigError("the password of the signing key is not set")
 
     site.rollouts._releases.roll_back = cannot_sign

@@ -130,7 +130,7 @@ def test_lll01_an_operators_word_begins_the_open_round_and_no_other(storage, tmp
     examples = waiting(1)
     round_ = collecting(examples[0])
     assert not start.begins(round_, examples, [])
-    assert ask_for_round(storage, [round_], NOON) == round_.number
+    assert ask_for_round(storage, [round_], NOON, "olga") == round_.number
     assert start.begins(round_, examples, [])
     assert not start.begins(round_, [], []), "there is nothing to begin with"
     following = replace(round_, number=RoundNumber(round_.number + 1))
@@ -142,8 +142,8 @@ def test_lll01_an_operators_word_begins_the_open_round_and_no_other(storage, tmp
 )
 def test_a_word_while_a_round_is_under_way_holds_for_the_next(storage, state, expected):
     rounds = [] if state is None else [a_round(state, number=RoundNumber(1))]
-    assert ask_for_round(storage, rounds, NOON) == expected
-    assert ask_for_round(storage, rounds, NOON) == expected, "twice is once"
+    assert ask_for_round(storage, rounds, NOON, "olga") == expected
+    assert ask_for_round(storage, rounds, NOON, "olga") == expected, "twice is once"
 
 
 def test_what_began_a_round_stands_in_the_journal(storage, tmp_path):

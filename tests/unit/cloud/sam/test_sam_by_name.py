@@ -22,7 +22,7 @@ def test_pre_09_every_sam_of_the_configuration_has_a_constructor():
     """PRE-09: whatever type proposes masks by a network is one of these."""
     types = set(get_args(MasksSection.model_fields["type"].annotation))
 
-    assert set(PROMPTABLE) == set(MODELS) == types - {"superpixels", "none"}
+    assert set(PROMPTABLE) == set(MODELS) == types - {"superpixels", "none", "program"}
 
 
 @pytest.mark.parametrize("type_", ["superpixels", "none"])
