@@ -28,7 +28,7 @@ from bench.assist_weights import write_sam
 from bench.measuring import seconds_of
 from cloud.assist.clicks import Clicks
 from cloud.assist.interactive_model import Embedded, InteractiveModel
-from cloud.assist_models import AssistLoader
+from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
 from cloud.preannotation.sam.tiny import load_tiny_sam
 from lifelong.assist_config import AssistModelSection, AssistSection

@@ -24,8 +24,8 @@ from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import draw_scene
-from cloud.familiarity import FamiliarPicture
-from cloud.packing import packed
+from cloud.learning.familiarity import FamiliarPicture
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.edge_config import HardExamplesSection
 from lifelong.evaluation import Examined, Holdouts, evaluate

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from bench.measuring import report, seconds_of
-from cloud.class_examination import Reports, examined
 from cloud.demo.scenes import draw_scene
-from cloud.packing import packed
+from cloud.learning.class_examination import Reports, examined
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Examined
 from lifelong.label_map_changes import LabelMapChange, change_classes

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from bench import novelty
 from bench.measuring import report
-from cloud.condition_clusters import groups_of, likeness
+from cloud.conditions.clusters import groups_of, likeness
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import draw_scene
-from cloud.familiarity import FamiliarPicture
-from cloud.packing import packed
+from cloud.learning.familiarity import FamiliarPicture
+from cloud.learning.packing import packed
 from lifelong.allocation import Allocator
 from lifelong.conditions_config import ConditionsSection
 from lifelong.model_bundle import BundleManifest, ModelBundle

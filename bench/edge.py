@@ -33,8 +33,8 @@ from torch import nn
 from bench.measuring import report, seconds_of
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import Scene, draw_scene
-from cloud.packing import packed
-from cloud.precision import reduced
+from cloud.learning.packing import packed
+from cloud.learning.precision import reduced
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.onnx_runtime import onnxruntime

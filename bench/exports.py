@@ -112,7 +112,7 @@ def write_tasks(path: Path, number: int, kind: str) -> None:
 def export_tasks(path: Path, out: Path, workers: int) -> tuple[int, float]:
     """`cornerloop convert … --to coco`; pictures, and seconds without imports."""
     from annotation.exports.scene_splits import plan_from
-    from cloud.conversions import Wish, convert_dataset
+    from cloud.converting.conversions import Wish, convert_dataset
 
     wish = Wish(format="coco", images="none", workers=workers, split=plan_from("0.8/0.1/0.1"))
     done, seconds = seconds_of(

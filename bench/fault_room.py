@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.bundle_chunks import publish_chunks
 from cloud.inbox import PATIENCE, Inbox
+from cloud.releasing.bundle_chunks import publish_chunks
 from edge.assembly import build_node
 from edge.node import EdgeNode
 from edge.stop import Stop

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from bench.measuring import peak_mib, report, seconds_of
-from cloud.edges import Edges
+from cloud.fleet.edges import Edges
+from cloud.fleet.rollout import Rollouts
 from cloud.inbox import Inbox
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.releasing.releases import Releases
 from edge.errands import Errand
 from edge.health import Health
 from edge.health_report import HealthReports, Reporter

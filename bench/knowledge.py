@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.measuring import peak_mib, report
-from cloud.sample_queries import SampleQuery
+from cloud.knowledge.sample_queries import SampleQuery
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.knowledge_checkpoints import CHECKPOINTS
 from lifelong.knowledge_checks import verify

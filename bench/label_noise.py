@@ -30,7 +30,7 @@ from bench.labels import keep_in, kept_in
 from bench.measuring import report
 from cloud.demo.beginning import EDGE_WEIGHTS
 from cloud.demo.scenes import draw_scene
-from cloud.packing import packed
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import evaluate
 from lifelong.label_errors import (

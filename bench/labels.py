@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report, seconds_of
-from cloud.label_choice import unlabelled
-from cloud.packing import packed
+from cloud.learning.label_choice import unlabelled
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Holdouts, evaluate
 from lifelong.label_selection import STRATEGIES, Unlabelled, choose_for_labels

@@ -25,11 +25,11 @@ import torch
 import yaml
 
 from bench.measuring import report, seconds_of
-from cloud.course import JOINT, Course, Stage
-from cloud.course_figures import figures_of
 from cloud.demo.scenes import draw_scene
-from cloud.domains import Domain, read_domains
-from cloud.label_choice import LabelChoice
+from cloud.learning.course import JOINT, Course, Stage
+from cloud.learning.course_figures import figures_of
+from cloud.learning.domains import Domain, read_domains
+from cloud.learning.label_choice import LabelChoice
 from lifelong.bundle_chunks import bytes_to_fetch
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Examined

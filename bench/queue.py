@@ -24,7 +24,7 @@ from bench.demo_cloud import demo_cloud
 from bench.measuring import report, seconds_of
 from cloud.assembly import Cloud
 from cloud.demo.worlds import ScenesWorld
-from cloud.selection import Queue
+from cloud.selecting.selection import Queue
 from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import frame_scores
 from lifelong.queue_config import QueueSection

@@ -43,8 +43,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.kept_runs import keep_in, kept_in
 from bench.measuring import report
-from cloud.familiarity import FamiliarPicture
-from cloud.packing import packed
+from cloud.learning.familiarity import FamiliarPicture
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import FileHoldout, evaluate
 from lifelong.labelled_folders import labelled_pairs

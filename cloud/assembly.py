@@ -11,29 +11,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloud.annotators_by_classes import AnnotatorsByClasses
-from cloud.budgets import Budgets
-from cloud.condition_places import PlacesForConditions
-from cloud.conditions import Conditions
-from cloud.drafts import KeptDrafts
-from cloud.edges import Edges
+from cloud.annotators.by_classes import AnnotatorsByClasses
+from cloud.backup.mark import refuse_unfinished
+from cloud.conditions.grouping import Conditions
+from cloud.conditions.places import PlacesForConditions
+from cloud.drafting.kept_drafts import KeptDrafts
 from cloud.escalations import Escalations
-from cloud.fleet_overview import fleet_overview
-from cloud.forget_requests import Forgetting, Removal
+from cloud.fleet.budgets import Budgets
+from cloud.fleet.edges import Edges
+from cloud.fleet.overview import fleet_overview
+from cloud.fleet.rollout import Rollouts
 from cloud.inbox import Inbox
+from cloud.job.training_job import TrainingJob
+from cloud.knowledge.forget_requests import Forgetting, Removal
 from cloud.lease import Lease
 from cloud.loop import Annotators, Ports, PreAnnotator
 from cloud.monitor.watch import Watch
-from cloud.present_counts import present_counts
-from cloud.releases import Releases
-from cloud.restore_mark import refuse_unfinished
-from cloud.rollout import Rollouts
+from cloud.releasing.releases import Releases
+from cloud.releasing.signing_keys import signer_source
 from cloud.round_start import RoundStart
 from cloud.rounds import Rounds
-from cloud.selection import Queue
+from cloud.selecting.present_counts import present_counts
+from cloud.selecting.selection import Queue
 from cloud.service import Service
-from cloud.signing_keys import signer_source
-from cloud.training_job import TrainingJob
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
@@ -45,7 +45,7 @@ from lifelong.records.label_map import LabelMap
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio
-    from cloud.annotation_work import Workplace
+    from cloud.annotators.work import Workplace
     from cloud.preannotation.drafting import Drafter
 
 
@@ -82,8 +82,8 @@ def make_service(
     cloud: Cloud, drafter: "Drafter", beat: Callable[[], None] = lambda: None
 ) -> Service:
     """The loop with its real ports; `beat` is its sign of life."""
-    from cloud.auto_accept import AutoAccept
-    from cloud.lost_work import LostWork
+    from cloud.annotators.auto_accept import AutoAccept
+    from cloud.annotators.lost_work import LostWork
 
     counts = present_counts(cloud.storage, cloud.label_map, cloud.kb)
     preannotator = make_preannotator(cloud, drafter)
@@ -240,7 +240,7 @@ def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
     from annotation.project import ImageAddresses
     from annotation.review.asking import AskingDesk
     from annotation.review.desk import ReviewDesk
-    from cloud.doubted_labels import DoubtedLabels
+    from cloud.annotators.doubted_labels import DoubtedLabels
 
     config = cloud.config
     if not config.labels.ask_again_share:
@@ -270,7 +270,7 @@ def with_second_looks(cloud: Cloud, people: Annotators) -> Annotators:
 
 def make_annotators(cloud: Cloud, preannotator: PreAnnotator) -> AnnotatorsByClasses:
     """The way to people; tasks from before a change of classes keep theirs."""
-    from cloud.annotation_work import noted
+    from cloud.annotators.work import noted
 
     history = read_history(cloud.storage, cloud.label_map)
     make = partial(_annotators, cloud, preannotator, history)

@@ -14,31 +14,31 @@ from typing import Annotated, Any
 
 import typer
 
-from cloud.assist_cli import assist
-from cloud.audit_cli import audit_app
-from cloud.backup_cli import backup, restore
-from cloud.classes_cli import classes_app
-from cloud.conditions_cli import conditions_app
-from cloud.convert_cli import convert_app
+from cloud.commands.assist import assist
+from cloud.commands.audit import audit_app
+from cloud.commands.backup import backup, restore
+from cloud.commands.classes import classes_app
+from cloud.commands.conditions import conditions_app
+from cloud.commands.convert import convert_app
+from cloud.commands.edges import edges, rollout_app
+from cloud.commands.embed import embed
+from cloud.commands.examples import budget, examples
+from cloud.commands.export import export_app
+from cloud.commands.init import init
+from cloud.commands.kb import kb_app
+from cloud.commands.keys import keys_app
+from cloud.commands.label_studio import label_studio
+from cloud.commands.leaks import leaks
+from cloud.commands.learn import learn
+from cloud.commands.models import models_app
+from cloud.commands.preannotate import preannotate
+from cloud.commands.push import push
+from cloud.commands.review import review_app
+from cloud.commands.tokens import tokens_app
+from cloud.commands.trace import trace
+from cloud.commands.track import track
 from cloud.doctor.doctor_cli import doctor
-from cloud.edges_cli import edges, rollout_app
-from cloud.embed_cli import embed
-from cloud.examples_cli import budget, examples
-from cloud.export_cli import export_app
-from cloud.init_cli import init
 from cloud.job.job_cli import job_app
-from cloud.kb_cli import kb_app
-from cloud.keys_cli import keys_app
-from cloud.label_studio_cli import label_studio
-from cloud.leaks_cli import leaks
-from cloud.learn_cli import learn
-from cloud.models_cli import models_app
-from cloud.preannotate_cli import preannotate
-from cloud.push_cli import push
-from cloud.review_cli import review_app
-from cloud.tokens_cli import tokens_app
-from cloud.trace_cli import trace
-from cloud.track_cli import track
 from lifelong.errors import LifelongError, RoundError
 from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
 from lifelong.links.redaction import cleaned
@@ -287,7 +287,7 @@ def instead(
     words: Annotated[list[str], typer.Argument(help="A command of the documents we replace.")],
 ) -> None:
     """What stands for a command of Semantic Segment Anything, label_anything and their like."""
-    from cloud.replaced_commands import replacement
+    from cloud.commands.replaced import replacement
 
     typer.echo(replacement(words))
 

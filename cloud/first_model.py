@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from cloud.assembly import Cloud
 from cloud.code_version import code_version
-from cloud.learner import Candidate, Learner, publish_candidate
+from cloud.learning.learner import Candidate, Learner, publish_candidate
+from cloud.learning.records import training_records
 from cloud.rounds import FIRST
-from cloud.student_weights import beginning_of
-from cloud.training_records import training_records
+from cloud.weights.student_weights import beginning_of
 from lifelong.errors import ConfigError
 from lifelong.labelled_folders import labelled_pairs
 from lifelong.links.journal import utc_now

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloud.selection import without
+from cloud.selecting.selection import without
 from lifelong.config import RoundsSection
 from lifelong.errors import ModelOutputError, ObjectNotFoundError, RecordError
 from lifelong.records.ids import RoundNumber, SampleId, VersionId

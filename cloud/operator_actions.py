@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Literal
 
 from cloud.audit_log import Recorder
-from cloud.budgets import Budgets
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.fleet.budgets import Budgets
+from cloud.fleet.rollout import Rollouts
+from cloud.releasing.releases import Releases
 from cloud.round_start import ask_for_round, next_to_begin
 from lifelong.errors import LifelongError, RoundError
 from lifelong.links.journal import JSONValue

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from cloud.access.book import WITNESS
 from cloud.assembly import Cloud, make_rollouts
 from cloud.audit_log import AuditLog, Recorder
-from cloud.budgets import Budgets
+from cloud.fleet.budgets import Budgets
 from cloud.operator_actions import OperatorActions
 from lifelong.links.journal import utc_now
 from lifelong.records.rounds import Round

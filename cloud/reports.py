@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from cloud.condition_rulings import count_proposed
+from cloud.conditions.rulings import count_proposed
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, Examination, Release

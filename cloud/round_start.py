@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from cloud.edges import Edges
-from cloud.picture_features import KeptFeatures
-from cloud.present_counts import PresentCounts
+from cloud.fleet.edges import Edges
+from cloud.selecting.picture_features import KeptFeatures
+from cloud.selecting.present_counts import PresentCounts
 from lifelong.config import RoundsSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage

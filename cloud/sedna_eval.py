@@ -1,7 +1,7 @@
 """Sedna eval worker: candidate against incumbent on fixed hold-outs; needs no torch.
 
 A refused candidate is reported as completed without a model: that is how Sedna is told to
-keep what is deployed. Which model is judged says `cloud/judged_model.py`.
+keep what is deployed. Which model is judged says `cloud/job/judged_model.py`.
 """
 
 import logging
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud.attempts import MOST, Attempts
-from cloud.class_examination import examined, rules_for, with_classes_told
 from cloud.code_version import code_version
-from cloud.held_back import by_todays_names
-from cloud.judged_model import Judged, due_candidate, model_to_judge, refuse_unjudged
-from cloud.leak_watch import LeakWatch, leak_reason
-from cloud.releases import Releases
-from cloud.training_records import examination_setting
-from cloud.worker_files import check_output, write_output
+from cloud.job.attempts import MOST, Attempts
+from cloud.job.judged_model import Judged, due_candidate, model_to_judge, refuse_unjudged
+from cloud.job.worker_files import check_output, write_output
+from cloud.learning.class_examination import examined, rules_for, with_classes_told
+from cloud.learning.held_back import by_todays_names
+from cloud.learning.leak_watch import LeakWatch, leak_reason
+from cloud.learning.records import examination_setting
+from cloud.releasing.releases import Releases
 from lifelong.config import Config, load_label_map
 from lifelong.errors import (
     ConfigError,

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cloud.attempts import MOST, Attempts
 from cloud.code_version import code_version
-from cloud.forget_sweep import NOTHING
-from cloud.job_rounds import round_to_train, why_none_trains
-from cloud.learner import Candidate, Learner, publish_candidate
-from cloud.releases import Releases
+from cloud.job.attempts import MOST, Attempts
+from cloud.job.rounds import round_to_train, why_none_trains
+from cloud.job.training_turn import training_turn
+from cloud.job.worker_files import check_output, index_lines, write_output
+from cloud.knowledge.forget_sweep import NOTHING
+from cloud.learning.learner import Candidate, Learner, publish_candidate
+from cloud.learning.records import training_records
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
-from cloud.training_records import training_records
-from cloud.training_turn import training_turn
-from cloud.worker_files import check_output, index_lines, write_output
 from lifelong.config import Config, load_label_map
 from lifelong.errors import LifelongError, RecordError, TrainingError
 from lifelong.knowledge_base import KnowledgeBase

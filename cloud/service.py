@@ -43,7 +43,7 @@ class Service:
     ) -> None:
         """Args: `roll_out` takes one step of the roll-out that is under way, if any; `tend`
         does what nodes wait for whatever a round does: receipts, budgets; `offer_again` brings
-        back tasks that a restore did not find (`cloud/lost_work.py`); `beat` is called before
+        back tasks that a restore did not find (`annotators/lost_work.py`); `beat` is called before
         each step, as a sign of life."""
         self._ports = ports
         self._rounds = rounds

@@ -18,7 +18,7 @@ from cloud.assembly import (
     open_cloud,
     webhook_secret,
 )
-from cloud.assist_serving import PREFIX, backend_address, keep_connected, make_assist
+from cloud.assist_service.serving import PREFIX, backend_address, keep_connected, make_assist
 from cloud.correcting.assembly import make_desk
 from cloud.monitor.people_costs import CostsByRound
 from cloud.monitor.watch import Watch
@@ -128,7 +128,7 @@ def _own_segmenter(config: Config) -> PromptedSegmenter | None:
     """Who answers prompts of `/correct` without a Label Studio; loaded when first asked."""
     if not config.assist.enabled:
         return None
-    from cloud.assist_assembly import make_segmenter
+    from cloud.assist_service.assembly import make_segmenter
 
     return make_segmenter(config)
 

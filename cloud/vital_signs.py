@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.assembly import Cloud, open_label_studio
-from cloud.assist_serving import ServedAssist
+from cloud.assist_service.serving import ServedAssist
 from cloud.audit_log import AuditLog
 from cloud.metrics.measures import JournalTail, Measures
 from cloud.metrics.service import Gauges

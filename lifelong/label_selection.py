@@ -1,8 +1,8 @@
 """Which pictures of a sequence are worth their labels, when only so many can be paid for.
 
 Nothing here has seen a label: a picture is known by what the present model says of it. The
-queue of the service (`cloud/selection.py`) asks the same question of pictures that wait one by
-one, this module asks it of a whole sequence at once; both use `lifelong/picture_values.py`.
+queue of the service (`cloud/selecting/selection.py`) asks the same question of pictures that wait
+one by one, this module asks it of a whole sequence at once; both use `lifelong/picture_values.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -136,7 +136,7 @@ def _wrong_command(name: str, rest: list[str]) -> str:
         elif inner and word in inner:
             command, path = inner[word], f"{path} {word}"
             known = known | _options(command)
-        elif inner and type(command).__name__ == "WithDefault":  # cloud/default_command.py
+        elif inner and type(command).__name__ == "WithDefault":  # cloud/commands/default_command.py
             known = known | {o: v for one in inner.values() for o, v in _options(one).items()}
             command = next(iter(inner.values()))
         elif inner and "|" not in word:

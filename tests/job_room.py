@@ -19,14 +19,14 @@ from cloud.job.local_job import JobOptions, LocalJob
 from cloud.job.manifest import load_manifest
 from cloud.job.recovery import Diagnosis
 from cloud.job.repair import Repairer, patience_for
-from cloud.learner import Candidate
+from cloud.job.training_job import TrainingJob
+from cloud.learning.learner import Candidate
+from cloud.learning.precision import Reduction
 from cloud.loop import Ports, advance
-from cloud.precision import Reduction
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
 from cloud.sedna_eval import eval_worker
 from cloud.sedna_train import train_worker
-from cloud.training_job import TrainingJob
 from lifelong.config import Config, JobSection, RoundsSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.durable_files import write_whole

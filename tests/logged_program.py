@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from annotation.assist.segmenter import Candidates, ModelState, Picture, Readiness, Wish, WorkItem
 from annotation.assist.web import assist_router
 from cloud.assembly import make_watch, open_cloud, open_label_studio
-from cloud.assist_serving import make_backend
+from cloud.assist_service.serving import make_backend
 from cloud.inbox import Inbox
 from cloud.web.request_log import RequestLog
 from lifelong.config import load_config

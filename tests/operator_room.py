@@ -8,14 +8,14 @@ from fastapi.testclient import TestClient
 
 from cloud.access.permissions import Role
 from cloud.audit_log import AuditEntry, AuditLog
-from cloud.budgets import Budgets
-from cloud.edges import Edges
+from cloud.fleet.budgets import Budgets
+from cloud.fleet.edges import Edges
+from cloud.fleet.rollout import Rollouts
 from cloud.monitor.watch import Watch
 from cloud.operator_actions import OperatorActions
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.releasing.releases import Releases
+from cloud.releasing.signing_keys import SignerSource
 from cloud.rounds import Rounds
-from cloud.signing_keys import SignerSource
 from lifelong.fleet_config import ReleasesSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, utc_now

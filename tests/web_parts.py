@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from cloud.access.addresses import own_addresses
 from cloud.access.gate import Gate
 from cloud.access.permissions import Caller, Role
-from cloud.edges import Edges
+from cloud.fleet.edges import Edges
+from cloud.fleet.rollout import Rollouts
 from cloud.monitor.look import Look
 from cloud.monitor.watch import Watch
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.releasing.releases import Releases
 from cloud.web.app import make_app
 from cloud.web.parts import Parts
 from cloud.web.site import Site

@@ -27,7 +27,7 @@ from cloud.assist.model_room import ModelRoom
 from cloud.assist.segmenters import Segmenters
 from cloud.assist.turns import Turns
 from cloud.assist.work_book import WorkBook
-from cloud.assist_models import AssistLoader
+from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
 from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config

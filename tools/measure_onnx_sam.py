@@ -23,8 +23,8 @@ from segment_anything.modeling import Sam
 from cloud.assist.interactive_model import InteractiveModel
 from cloud.assist.onnx_int8 import Example, add_int8
 from cloud.assist.onnx_sam import load_onnx_sam
+from cloud.assist_service.models_export import objects_of
 from cloud.demo.scenes import draw_scene
-from cloud.models_export import objects_of
 from cloud.preannotation.interactive_sam import InteractiveSam
 from cloud.preannotation.sam.onnx_export import Source, export_sam
 from cloud.preannotation.sam.segment_anything_model import SegmentAnythingModel

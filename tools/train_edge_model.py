@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from cloud.demo.scenes import CONDITIONS, draw_scene
-from cloud.packing import packed
+from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import evaluate
 from lifelong.model_bundle import BundleManifest

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from annotation.assist.switches import is_on
-from cloud.sam_names import SAM_MODELS
+from cloud.weights.sam_names import SAM_MODELS
 from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.errors import ConfigError
 

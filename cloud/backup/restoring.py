@@ -4,7 +4,7 @@ What points comes last, and until all is there a mark in storage keeps every pro
 working with it. Killed at any point, the same command goes on. At the end the services of before
 are fenced off: the newest term of the lease lies far above any that one of them may hold, so that
 it stops at its next step; and the released version is released once more, with a number that no
-node has seen (`cloud/release_floor.py`).
+node has seen (`cloud/releasing/floor.py`).
 """
 
 import json
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from annotation.task_fields import SAMPLE
+from cloud.annotators.lost_work import note_lost_work
+from cloud.backup.mark import Restoring, mark, unfinished, unmark
 from cloud.backup.parts import OF_NODES, Part
 from cloud.backup.places import Place, is_plain
 from cloud.backup.records import BackupRecord, Item, object_key, refuse_incomplete
 from cloud.backup.studio_copy import NAME as STUDIO
 from cloud.lease import LEASES, Lease, Term
-from cloud.lost_work import note_lost_work
-from cloud.release_floor import GAP, ReleaseFloor, read_floor, safely_above, write_floor
-from cloud.releases import Releases
-from cloud.restore_mark import Restoring, mark, unfinished, unmark
+from cloud.releasing.floor import GAP, ReleaseFloor, read_floor, safely_above, write_floor
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError, RecordError, RoundError, StorageError
 from lifelong.links.storage import Storage, checked_key

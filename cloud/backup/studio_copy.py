@@ -3,7 +3,8 @@
 Label Studio has a database of its own, which only its own tools copy byte for byte. What is taken
 here is what its API tells: the project's labelling config and settings, and every task that has an
 annotation, with all annotations as regions. What people had confirmed when a round went on is in
-our storage anyway; of an open round, a restore reads it from here (`cloud/lost_work.py`).
+our storage anyway; of an open round, a restore reads it from here
+(`cloud/annotators/lost_work.py`).
 """
 
 import json

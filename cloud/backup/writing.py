@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from cloud.backup.mark import refuse_unfinished
 from cloud.backup.parts import NOT_TAKEN, Part
 from cloud.backup.places import Found, folder_of
 from cloud.backup.records import (
@@ -28,7 +29,6 @@ from cloud.backup.records import (
 )
 from cloud.code_version import code_version
 from cloud.lease import LEASES, Lease
-from cloud.restore_mark import refuse_unfinished
 from lifelong.errors import ConfigError, RecordError, RoundError
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sha256_hex

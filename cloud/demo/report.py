@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cloud.monitor.difference_maps import changes
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from cloud.reports import accuracy_matrix, lineage, round_summary
 from lifelong.errors import LifelongError
 from lifelong.knowledge_base import KnowledgeBase

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from cloud.assembly import open_cloud
 from cloud.demo.run_config import SIGNING, rewrite_config
-from cloud.key_rings import first_ring, publish_ring
-from cloud.signing_keys import new_seed, read_secret, write_secret
+from cloud.releasing.key_rings import first_ring, publish_ring
+from cloud.releasing.signing_keys import new_seed, read_secret, write_secret
 from lifelong.config import load_config
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now

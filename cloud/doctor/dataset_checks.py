@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from cloud.dataset_index import open_dataset
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
+from cloud.job.dataset_index import open_dataset
 from cloud.job.manifest import LifelongLearningJob, load_manifest, notices
 from cloud.rounds import FIRST, Rounds
 from lifelong.errors import ConfigError

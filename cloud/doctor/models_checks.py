@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
-from cloud.weights_catalogue import CatalogueEntry, entry_named
-from cloud.weights_check import check
-from cloud.weights_store import is_present, place_of, weights_folder
+from cloud.weights.catalogue import CatalogueEntry, entry_named
+from cloud.weights.check import check
+from cloud.weights.store import is_present, place_of, weights_folder
 from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ModelLoadError
 from lifelong.training_config import SCRATCH
@@ -113,7 +113,7 @@ def look_at_student(patient: Patient) -> Iterable[Finding]:
     if init == SCRATCH:
         yield well("training.init", "nothing is needed")
         return
-    from cloud.student_weights import place_of_init  # brings torch
+    from cloud.weights.student_weights import place_of_init  # brings torch
 
     place = place_of_init(init, patient.config.preannotation.weights_path)
     yield well("training.init", f"{init}: {place}")

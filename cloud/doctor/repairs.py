@@ -7,10 +7,10 @@ there is nothing to repair. Freeing a job is another matter: `cloud/doctor/repor
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cloud.dataset_index import line_of, open_dataset, rewrite_index
 from cloud.doctor.checks import Patient
 from cloud.doctor.dataset_checks import Index, index_of, is_there
 from cloud.doctor.storage_checks import newest_term
+from cloud.job.dataset_index import line_of, open_dataset, rewrite_index
 from cloud.lease import Lease, is_dead
 from lifelong.errors import ConfigError, RoundError
 from lifelong.knowledge_base import KnowledgeBase

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
-from cloud.weights_store import WEIGHTS_VARIABLE
+from cloud.weights.store import WEIGHTS_VARIABLE
 from lifelong.config import Config
 from lifelong.errors import LifelongError
 
@@ -135,7 +135,7 @@ def _wanted(config: Config) -> Iterator[_Wanted]:
 
 
 def _is_encrypted(path: Path) -> bool:
-    from cloud.signing_keys import SecretKeyFile
+    from cloud.releasing.signing_keys import SecretKeyFile
     from lifelong.records.wire import from_json
 
     try:

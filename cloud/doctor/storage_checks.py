@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
-from cloud.edges import Edges, EdgeState, standing_of
+from cloud.fleet.edges import Edges, EdgeState, standing_of
 from cloud.lease import LEASES, Term, is_dead
-from cloud.releases import Releases
-from cloud.signing_keys import published_ring, read_secret, refuse_useless
+from cloud.releasing.releases import Releases
+from cloud.releasing.signing_keys import published_ring, read_secret, refuse_useless
 from lifelong.errors import (
     ChecksumError,
     LifelongError,

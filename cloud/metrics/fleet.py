@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import Metric
 
-from cloud.edges import EdgeState, Standing, alarms_of
+from cloud.fleet.edges import EdgeState, Standing, alarms_of
 from cloud.metrics.catalogue import EDGES, Families
 from cloud.monitor.look import Look
 from lifelong.records.edge_health import EdgeHealth

@@ -1,6 +1,6 @@
 """How far people are with the open round: of each task how it stands, and which come next.
 
-Told from the loop's own note of its last look (`cloud/annotation_work.py`); before there is one,
+Told from the loop's own note of its last look (`cloud/annotators/work.py`); before there is one,
 from the round's record, which people's work enters when enough of it is done.
 """
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.edges import EdgeState, Standing
-from cloud.fleet_overview import edge_summary, release_summary
+from cloud.fleet.edges import EdgeState, Standing
+from cloud.fleet.overview import edge_summary, release_summary
 from cloud.monitor.look import Look
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.samples import HardExample

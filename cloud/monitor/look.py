@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from cloud.edges import Standing
+from cloud.fleet.edges import Standing
 from cloud.monitor.queues_seen import QueuesSeen
 from lifelong.records.deliveries import UploadBudget
 from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId
@@ -61,7 +61,7 @@ class Look:
     budgets: Mapping[EdgeId, UploadBudget] = field(default_factory=dict)  # what nodes were told
     conditions_proposed: int = 0  # new conditions that wait for a name
     fleet: tuple[Standing, ...] = ()  # by name
-    rollout: Mapping[str, Any] | None = None  # `fleet_overview.rollout_summary`
+    rollout: Mapping[str, Any] | None = None  # `overview.rollout_summary`
     training: TrainingProgress | None = None
     inbox: Waiting = Waiting(deliveries=0, refused=0, oldest_at=None)
     queues: QueuesSeen = QueuesSeen()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloud.edges import EdgeState, told_age
+from cloud.fleet.edges import EdgeState, told_age
 from cloud.monitor.edge_facts import by_state, gravest_first
 from cloud.monitor.look import Look
 from cloud.monitor.training_facts import training_view

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloud.edges import EdgeState, Standing
+from cloud.fleet.edges import EdgeState, Standing
 from cloud.monitor.look import Look
 
 

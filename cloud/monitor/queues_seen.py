@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloud.annotation_work import WORK, AnnotationWork
+from cloud.annotators.work import WORK, AnnotationWork
 from lifelong.errors import CorruptRecordError, ObjectNotFoundError
 from lifelong.links.storage import Entry, Storage
 from lifelong.records.deliveries import Admission

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cloud.forget_scope import people
+from cloud.knowledge.forget_scope import people
 from cloud.monitor.look import Look
 from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.model_versions import Release

@@ -14,12 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from cloud.condition_rulings import count_proposed
-from cloud.edges import Edges, standing_of
-from cloud.fleet_overview import rollout_summary
+from cloud.conditions.rulings import count_proposed
+from cloud.fleet.edges import Edges, standing_of
+from cloud.fleet.overview import rollout_summary
+from cloud.fleet.rollout import Rollouts
 from cloud.monitor.look import Look, TrainingProgress, Waiting
 from cloud.monitor.queues_seen import QueuesWatch
-from cloud.rollout import Rollouts
 from lifelong.errors import (
     CorruptRecordError,
     LifelongError,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloud.edges import EdgeState
+from cloud.fleet.edges import EdgeState
 from cloud.monitor.annotation_tally import tally_of
 from cloud.monitor.edge_facts import by_state
 from cloud.monitor.look import Look

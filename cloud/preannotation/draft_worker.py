@@ -17,9 +17,9 @@ import torch
 from huggingface_hub.utils.tqdm import enable_progress_bars
 from transformers.utils.logging import disable_progress_bar
 
+from cloud.drafting.raw_pictures import RawPicture
 from cloud.preannotation.assembly import drafter_from
 from cloud.preannotation.draft_writer import DraftWriter
-from cloud.raw_pictures import RawPicture
 from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import LifelongError
 from lifelong.links.logs import set_up

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from annotation.formats.ssa import SsaAnnotation, ssa_from_mask
-from cloud.draft_records import DraftRecord, draft_path, keep_record
+from cloud.drafting.raw_pictures import RawPicture
+from cloud.drafting.records import DraftRecord, draft_path, keep_record
 from cloud.preannotation.drafting import Draft, Drafter, DraftRegion
-from cloud.raw_pictures import RawPicture
 from lifelong.errors import ImageError
 from lifelong.links.durable_files import UNFINISHED, write_whole
 from lifelong.overlays import overlay

@@ -32,7 +32,7 @@ from cloud.preannotation.naming.noun_phrases import NounPhrases, noun_phraser
 from cloud.preannotation.naming.picture_labelers import PictureLabeler, load_picture_labeler
 from cloud.preannotation.ontology import Ontology
 from cloud.preannotation.region_masks import MaskProposals
-from cloud.weights_store import located_hub
+from cloud.weights.store import located_hub
 from lifelong.drafting_config import OpenVocabularySection
 from lifelong.errors import LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap

@@ -14,8 +14,8 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.naming.loading import loaded
-from cloud.text_detector_weights import USUAL
-from cloud.weights_store import located_hub
+from cloud.weights.store import located_hub
+from cloud.weights.text_detector_weights import USUAL
 from lifelong.drafting_config import TextPromptsSection
 from lifelong.errors import ConfigError, ModelOutputError
 

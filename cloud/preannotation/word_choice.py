@@ -10,7 +10,7 @@ from cloud.preannotation.hub import from_here_or_hub
 from cloud.preannotation.semantic_labels import labeler_from
 from cloud.preannotation.text_detectors import DETECTORS
 from cloud.preannotation.word_finder import ClassWords, DetectorWords, Vocabulary
-from cloud.text_detector_weights import (
+from cloud.weights.text_detector_weights import (
     asks_for_a_detector,
     detector_lies_here,
     missing_detector,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
 from cloud.access.permissions import Permission, needs
-from cloud.edges import EdgeState, Standing, alarms_of
+from cloud.fleet.edges import EdgeState, Standing, alarms_of
 from cloud.monitor.edge_facts import (
     ROUNDS_SEARCHED,
     by_state,

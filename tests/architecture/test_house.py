@@ -65,7 +65,7 @@ def test_judging_and_annotation_need_no_torch(module: str) -> None:
     "modules",
     [
         "edge.cli, lifelong.segmenter",
-        "cloud.precision",
+        "cloud.learning.precision",
         "cloud.preannotation.semantic.onnx_labeler",
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from annotation.exports.image_names import ImageNames, safe_name
 from annotation.formats.file_names import flat_name, original_name, refuse_twins
 from cloud.backup.places import FolderPlace, is_plain
-from cloud.raw_pictures import draft_names
+from cloud.drafting.raw_pictures import draft_names
 from lifelong.config import load_config
 from lifelong.errors import CorruptRecordError, RecordError, StorageError
 from lifelong.links.storage import checked_key, open_storage

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 
 from cloud.demo.demo import Demo
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.rounds import RoundState

@@ -22,8 +22,8 @@ from cloud.job.faults import FAULTS, FaultPlan
 from cloud.job.local_job import JobOptions, LocalJob
 from cloud.job.manifest import load_manifest
 from cloud.job.repair import Repairer, patience_for
+from cloud.job.training_job import TrainingJob
 from cloud.loop import Ports, advance
-from cloud.training_job import TrainingJob
 from lifelong.config import RoundsSection, load_config
 from lifelong.model_bundle import read_bundle
 from lifelong.records.ids import RoundNumber, sample_id_of, sha256_hex

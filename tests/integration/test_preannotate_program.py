@@ -21,7 +21,7 @@ from annotation.formats.ssa import mask_from_ssa
 from annotation.tasks import task_json
 from bench.engine_models import save_tiny_models
 from cloud.demo.scenes import draw_scene
-from cloud.draft_records import read_record
+from cloud.drafting.records import read_record
 from cloud.preannotation.ontology import read_ontology
 from lifelong.records.label_map import CITYSCAPES, IGNORE_INDEX
 from lifelong.segmenter import OnnxSegmenter

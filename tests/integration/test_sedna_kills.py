@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from cloud import sedna_train, worker_files
+from cloud import sedna_train
 from cloud.assembly import open_cloud
+from cloud.job import worker_files
 from cloud.sedna_eval import eval_worker
 from cloud.sedna_train import train_worker
 from lifelong.knowledge_base import KnowledgeBase

@@ -36,7 +36,7 @@ from cloud.preannotation.sam.mobile import load_mobile_sam
 from cloud.preannotation.sam.onnx_graphs import LARGEST_FILE, OPSET, write_decoder, write_encoder
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import load_tiny_sam
-from cloud.sam_names import SAM_MODELS, sam_name, sam_weights, weights_digest
+from cloud.weights.sam_names import SAM_MODELS, sam_name, sam_weights, weights_digest
 from lifelong.errors import ConfigError, ExportMismatchError
 
 Tell = Callable[[str], None]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
-from cloud.sam_names import TINY_SAM_WEIGHTS
+from cloud.weights.sam_names import TINY_SAM_WEIGHTS
 from lifelong.errors import ModelLoadError
 
 IMAGE_PX = 256

@@ -28,7 +28,7 @@ from transformers import (
 from cloud.preannotation.devices import chosen_device, chosen_precision
 from cloud.preannotation.semantic.enlarging import probabilities_at, shares_at
 from cloud.preannotation.semantic.placing import Meanings, placing_of
-from cloud.weights_store import located_hub
+from cloud.weights.store import located_hub
 from lifelong.errors import ModelLoadError
 from lifelong.records.label_map import LabelMap
 

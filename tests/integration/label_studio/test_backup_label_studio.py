@@ -9,8 +9,8 @@ import yaml
 from typer.testing import CliRunner
 
 from annotation.label_studio_server import DATABASE, LabelStudioServer
+from cloud.annotators.lost_work import LostWork
 from cloud.cli import app
-from cloud.lost_work import LostWork
 from cloud.rounds import Rounds
 from lifelong.links.journal import Journal
 from lifelong.links.storage import open_storage

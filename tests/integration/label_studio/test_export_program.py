@@ -17,7 +17,7 @@ from annotation.exports.picture_sources import Reading, open_source
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from cloud.cli import app
-from cloud.seed_conversions import SEED_TOOLS
+from cloud.converting.seed_conversions import SEED_TOOLS
 from lifelong.records.label_map import LabelMap, label_map_of
 from lifelong.records.pixels import jpeg_from_image
 from tests.builders import a_mask, an_image

@@ -22,9 +22,9 @@ from annotation.project_settings import SETTINGS, ensure_backend
 from annotation.webhooks import ensure_webhook
 from cloud.doctor.checks import Finding, Level, Looked, Patient, examine
 from cloud.doctor.list_of_checks import CHECKS
-from cloud.key_rings import first_ring, publish_ring
-from cloud.releases import Releases
-from cloud.signing_keys import write_secret
+from cloud.releasing.key_rings import first_ring, publish_ring
+from cloud.releasing.releases import Releases
+from cloud.releasing.signing_keys import write_secret
 from lifelong.config import load_config, load_label_map
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage

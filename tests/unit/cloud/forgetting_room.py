@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from annotation.review.standing import Decision, Decisions, SeenAnnotation, Verdict
-from cloud.dataset_index import append_to_index
-from cloud.forget_requests import Forgetting, Removal
 from cloud.inbox import Inbox
+from cloud.job.dataset_index import append_to_index
+from cloud.knowledge.forget_requests import Forgetting, Removal
 from cloud.rounds import Rounds
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from annotation.assist.credentials import Credentials
 from annotation.project_settings import Backend
-from cloud import assist_serving
-from cloud.assist_serving import (
+from cloud.assist_service import serving as assist_serving
+from cloud.assist_service.serving import (
     assist_config,
     backend_address,
     connect_project,

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from annotation.pulling import Pulled
-from cloud.auto_accept import AutoAccept, is_audited
-from cloud.auto_accept_records import AutoAcceptRecords, told, told_lines
-from cloud.auto_accept_rule import (
+from cloud.annotators.auto_accept import AutoAccept, is_audited
+from cloud.annotators.auto_accept_records import AutoAcceptRecords, told, told_lines
+from cloud.annotators.auto_accept_rule import (
     ALARM,
     Evidence,
     fitted_rule,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cloud.assembly import open_cloud
+from cloud.backup.mark import unfinished
 from cloud.backup.parts import Part, parts_of, storage_part
 from cloud.backup.places import FolderPlace, StoragePlace
 from cloud.backup.records import (
@@ -28,12 +29,11 @@ from cloud.backup.restoring import Restored, restore
 from cloud.backup.writing import BackedUp, back_up, open_place, refuse_nested
 from cloud.code_version import code_version
 from cloud.inbox import Inbox
+from cloud.job.training_job import TrainingJob
 from cloud.lease import Lease
-from cloud.release_floor import GAP, safely_above
-from cloud.releases import Releases
-from cloud.restore_mark import unfinished
+from cloud.releasing.floor import GAP, safely_above
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
-from cloud.training_job import TrainingJob
 from edge.model_updates import ModelUpdates
 from edge.trust import Trust
 from lifelong.config import Config

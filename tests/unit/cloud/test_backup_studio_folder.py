@@ -18,7 +18,7 @@ from cloud.backup.studio_folder import NAME, StudioFolder, studio_folder_part
 from cloud.backup.writing import back_up, open_place
 from cloud.cli import app
 from cloud.own_label_studio import is_ours
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from lifelong.config import load_config
 from lifelong.errors import ConfigError, StorageUnavailableError
 from lifelong.links.journal import Journal, utc_now

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from cloud.demo.scenes import draw_scene
-from cloud.draft_records import draft_path
+from cloud.drafting.raw_pictures import RawPicture
+from cloud.drafting.records import draft_path
 from cloud.preannotation.assembly import drafter_from
 from cloud.preannotation.closed_set import ClosedSetDrafter
 from cloud.preannotation.confidence import expected_calibration_error
@@ -15,7 +16,6 @@ from cloud.preannotation.draft_writer import DraftWriter
 from cloud.preannotation.mask_proposals import NoProposer
 from cloud.preannotation.region_masks import mask_in_box
 from cloud.preannotation.semantic_labels import TinyLabeler
-from cloud.raw_pictures import RawPicture
 from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError, ImageError
 from lifelong.records.label_map import CITYSCAPES

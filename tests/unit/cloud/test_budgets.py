@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cloud.budgets import Budgets
 from cloud.cli import app
+from cloud.fleet.budgets import Budgets
 from lifelong.fleet_config import EdgesSection
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cloud.annotators_by_classes import AnnotatorsByClasses
-from cloud.drafts import KeptDrafts
+from cloud.annotators.by_classes import AnnotatorsByClasses
+from cloud.drafting.kept_drafts import KeptDrafts
 from cloud.escalations import Escalations
-from cloud.kb_overview import task_overview
-from cloud.present_counts import PresentCounts
-from cloud.sample_queries import SampleQuery
-from cloud.selection import Queue
+from cloud.knowledge.overview import task_overview
+from cloud.knowledge.sample_queries import SampleQuery
+from cloud.selecting.present_counts import PresentCounts
+from cloud.selecting.selection import Queue
 from lifelong.errors import LabelMapChangeError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.label_map_changes import change_classes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from cloud.class_examination import examined, rules_for, with_classes_told
+from cloud.learning.class_examination import examined, rules_for, with_classes_told
 from lifelong.config import Config
 from lifelong.errors import LabelMapChangeError
 from lifelong.gate import decide

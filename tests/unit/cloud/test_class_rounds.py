@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cloud.class_changes import label_map_json
-from cloud.learner import Learner, publish_candidate
+from cloud.learning.learner import Learner, publish_candidate
 from lifelong.config import GateSection, TrainingSection
 from lifelong.errors import LabelMapChangeError
 from lifelong.label_map_changes import change_classes

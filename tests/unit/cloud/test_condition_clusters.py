@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from cloud import condition_names, held_back
-from cloud.condition_clusters import energy, groups_of, likeness
-from cloud.condition_embeddings import Embeddings
-from cloud.condition_names import about, differences, looks_of, provisional_name
-from cloud.held_back import JoinedHoldout, by_todays_names
-from cloud.picture_features import descriptor
+from cloud.conditions import names as condition_names
+from cloud.conditions.clusters import energy, groups_of, likeness
+from cloud.conditions.embeddings import Embeddings
+from cloud.conditions.names import about, differences, looks_of, provisional_name
+from cloud.learning import held_back
+from cloud.learning.held_back import JoinedHoldout, by_todays_names
+from cloud.selecting.picture_features import descriptor
 from lifelong.learning_tasks import TaskNames
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import make_bundle

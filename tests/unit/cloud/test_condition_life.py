@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from cloud.assembly import Cloud, make_conditions, open_cloud
-from cloud.condition_rulings import merge_tasks, name_condition, standing
-from cloud.conditions import Conditions
+from cloud.conditions.grouping import Conditions
+from cloud.conditions.rulings import merge_tasks, name_condition, standing
 from cloud.first_model import Picture, begin_with_pictures
+from cloud.job.training_job import TrainingJob
 from cloud.sedna_eval import examine
 from cloud.sedna_train import train_worker
-from cloud.training_job import TrainingJob
 from lifelong.config import Config, JobSection, TrainingSection
 from lifelong.links.journal import Journal
 from lifelong.links.sedna import ReportedModel, WorkerEnvironment

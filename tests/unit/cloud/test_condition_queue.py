@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloud.condition_places import PlacesForConditions
+from cloud.conditions.places import PlacesForConditions
 from cloud.demo.scenes import draw_scene
-from cloud.selection import Queue
+from cloud.selecting.selection import Queue
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage

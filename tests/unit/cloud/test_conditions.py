@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from cloud.assembly import Cloud, make_conditions, open_cloud
 from cloud.cli import app
-from cloud.condition_rulings import (
+from cloud.conditions.grouping import Conditions
+from cloud.conditions.likeness import alike, compared
+from cloud.conditions.rulings import (
     count_proposed,
     dismiss_condition,
     merge_tasks,
@@ -20,9 +22,7 @@ from cloud.condition_rulings import (
     name_of,
     standing,
 )
-from cloud.conditions import Conditions
 from cloud.reports import rounds_overview
-from cloud.task_likeness import alike, compared
 from lifelong.conditions_config import ConditionsSection
 from lifelong.config import Config
 from lifelong.errors import ConditionError, LifelongError

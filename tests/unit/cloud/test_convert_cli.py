@@ -19,8 +19,8 @@ from annotation.formats.export_formats import FORMATS
 from annotation.formats.label_studio_json import task_of_entries
 from annotation.studio_tasks import StudioTask
 from cloud.cli import app
-from cloud.conversion_options import FORMAT_NAMES
-from cloud.conversions import Wish, export_project
+from cloud.commands.conversion_options import FORMAT_NAMES
+from cloud.converting.conversions import Wish, export_project
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError, RecordError
 from lifelong.records.label_map import CITYSCAPES, LabelMap

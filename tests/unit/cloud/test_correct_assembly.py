@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from annotation.class_runs import mask_from_runs, runs_from_mask
 from cloud.assembly import open_cloud
-from cloud.assist_assembly import make_segmenter
+from cloud.assist_service.assembly import make_segmenter
 from cloud.correcting.assembly import make_desk
 from cloud.demo.scenes import draw_scene
 from lifelong.config import Config

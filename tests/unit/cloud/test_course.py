@@ -8,11 +8,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.course import Course
-from cloud.course_figures import figures_of
-from cloud.course_picture import draw_course
-from cloud.domains import read_domains, samples_of
-from cloud.label_choice import LabelChoice
+from cloud.learning.course import Course
+from cloud.learning.course_figures import figures_of
+from cloud.learning.course_picture import draw_course
+from cloud.learning.domains import read_domains, samples_of
+from cloud.learning.label_choice import LabelChoice
 from lifelong.config import TrainingSection
 from lifelong.errors import ConfigError, LabelMapError, TrainingError
 from lifelong.records.label_map import label_map_of

@@ -14,18 +14,18 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from cloud.dataset_index import append_to_index
 from cloud.doctor import machine_checks
 from cloud.doctor.checks import MASKED, Check, Level, Patient, examine, well
 from cloud.doctor.label_studio_checks import kind_of_token
 from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.models_checks import USUAL_SIZES
 from cloud.doctor.setup_checks import MADE_WHEN_NEEDED, MUST_BE_THERE
+from cloud.job.dataset_index import append_to_index
 from cloud.lease import Lease, Term
+from cloud.releasing.signing_keys import write_secret
 from cloud.rounds import FIRST
-from cloud.signing_keys import write_secret
-from cloud.weights_catalogue import entry_named
-from cloud.weights_store import place_of
+from cloud.weights.catalogue import entry_named
+from cloud.weights.store import place_of
 from lifelong.config import Config
 from lifelong.errors import LifelongError, StorageUnavailableError
 from lifelong.knowledge_base import KnowledgeBase

@@ -12,7 +12,7 @@ import cloud.assembly
 from annotation.project import ImageAddresses
 from annotation.review.asking import AskingDesk
 from annotation.task_fields import NOTE, UNSURE
-from cloud.doubted_labels import DoubtAnswer, DoubtedLabels, Doubts
+from cloud.annotators.doubted_labels import DoubtAnswer, DoubtedLabels, Doubts
 from lifelong.config import load_config
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal

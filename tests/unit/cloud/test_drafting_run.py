@@ -18,10 +18,10 @@ from PIL import Image
 
 from annotation.formats.ssa import mask_from_ssa
 from cloud.demo.scenes import draw_scene
-from cloud.draft_records import DraftRecord, Failure, read_record, report_path
-from cloud.draft_workers import DraftWorkers
-from cloud.drafting_run import DraftingRun, RunReport, exit_code_of, warnings_of
-from cloud.raw_pictures import RawPicture, Shard
+from cloud.drafting.raw_pictures import RawPicture, Shard
+from cloud.drafting.records import DraftRecord, Failure, read_record, report_path
+from cloud.drafting.run import DraftingRun, RunReport, exit_code_of, warnings_of
+from cloud.drafting.workers import DraftWorkers
 from lifelong.drafting_config import MasksSection, PreannotationSection, VoteSection
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.records.label_map import CITYSCAPES

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cloud.drafting_run import DraftingRun, RunReport, exit_code_of, warnings_of
+from cloud.drafting.run import DraftingRun, RunReport, exit_code_of, warnings_of
 from lifelong.drafting_config import PreannotationSection, TextPromptsSection
 from lifelong.records.label_map import CITYSCAPES
 from tests.builders import an_image

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cloud.assembly import make_watch, open_cloud
 from cloud.cli import app
-from cloud.edges import Edges, EdgeState, alarms_of, standing_of
+from cloud.fleet.edges import Edges, EdgeState, alarms_of, standing_of
 from lifelong.config import load_config
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import utc_now

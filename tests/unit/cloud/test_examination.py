@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from cloud.sedna_eval import examine
 from lifelong.config import Config, GateSection
 from lifelong.knowledge_base import KnowledgeBase

@@ -11,8 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.example_queries import ORDERS, ExampleQuery, admitted_examples, moment_of
 from cloud.inbox import Inbox
+from cloud.knowledge.example_queries import ORDERS, ExampleQuery, admitted_examples, moment_of
 from edge.errands import Errand
 from edge.outbox import Outbox
 from edge.uploader import Uploader
@@ -130,6 +130,6 @@ def test_tr_05_cornerloop_examples_tells_people_and_machines(told):
 
 
 def test_every_order_of_the_command_line_is_known():
-    from cloud.examples_cli import Order
+    from cloud.commands.examples import Order
 
     assert {str(order) for order in Order} == set(ORDERS)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cloud.familiarity import QUANTILES, FamiliarPicture, chosen_evenly, described
-from cloud.packing import packed
+from cloud.learning.familiarity import QUANTILES, FamiliarPicture, chosen_evenly, described
+from cloud.learning.packing import packed
 from lifelong.edge_config import HardExamplesSection
 from lifelong.errors import ModelLoadError
 from lifelong.hard_examples import judge

@@ -10,7 +10,7 @@ from annotation.studio_tasks import StudioTask
 from annotation.task_fields import ROUND, SAMPLE
 from annotation.task_removal import StudioRemoval
 from cloud.admissions import Admissions
-from cloud.affected_models import advice, affected_models
+from cloud.fleet.affected_models import advice, affected_models
 from cloud.inbox import Inbox
 from cloud.rounds import Rounds
 from lifelong.errors import LabelStudioUnavailableError, StorageUnavailableError

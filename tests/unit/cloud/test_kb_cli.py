@@ -11,8 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from cloud.cli import app
+from cloud.knowledge.sample_queries import range_of
 from cloud.lease import Lease
-from cloud.sample_queries import range_of
 from lifelong.errors import ConfigError, LifelongError
 from lifelong.knowledge_base import LOG
 from lifelong.links.journal import utc_now

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud.learner import Learner, publish_candidate
+from cloud.learning.learner import Learner, publish_candidate
 from lifelong.config import TrainingSection
 from lifelong.errors import LabelMapError, TrainingError
 from lifelong.links.storage import open_storage
@@ -159,7 +159,7 @@ def test_a_run_that_may_end_early_is_watched_on_pictures_held_back(first, tmp_pa
         lessons.append(lesson)
         raise TrainingError("seen enough")
 
-    monkeypatch.setattr("cloud.learner.train", only_look)
+    monkeypatch.setattr("cloud.learning.learner.train", only_look)
     many = stored(storage, range(100, 190), "day")
     learner = a_learner(storage, tmp_path, patience=3)
     with pytest.raises(TrainingError, match="seen enough"):

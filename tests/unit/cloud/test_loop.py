@@ -10,7 +10,7 @@ import pytest
 
 from cloud.lease import Lease
 from cloud.loop import Ports
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
 from cloud.service import Service
 from lifelong.config import RoundsSection
@@ -84,7 +84,7 @@ class World:
         budget: int,
         at_least: int,
     ) -> tuple[HardExample, ...]:
-        """By score alone; `cloud/selection.py` has tests of its own."""
+        """By score alone; `cloud/selecting/selection.py` has tests of its own."""
         ranked = sorted(waiting, key=lambda e: -e.score)
         fresh = sum(example.version_id == incumbent for example in ranked)
         return tuple(ranked[:budget]) if fresh >= at_least else ()

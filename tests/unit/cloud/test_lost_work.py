@@ -17,9 +17,9 @@ from annotation.draft_regions import brush_region
 from annotation.exchange import Exchange
 from annotation.page_marks import PageMark, marked
 from annotation.studio_tasks import StudioTask
-from cloud.annotators_by_classes import AnnotatorsByClasses
+from cloud.annotators.by_classes import AnnotatorsByClasses
+from cloud.annotators.lost_work import ROOM, LostWork, note_lost_work
 from cloud.lease import Lease
-from cloud.lost_work import ROOM, LostWork, note_lost_work
 from cloud.rounds import Rounds
 from cloud.service import Service
 from lifelong.annotation_config import LabelStudioSection

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cloud import weights_catalogue
 from cloud.assist.onnx_sam import load_onnx_sam
+from cloud.assist_service.models_export import objects_of
+from cloud.commands.models import models_app
 from cloud.demo.scenes import draw_scene
-from cloud.models_cli import models_app
-from cloud.models_export import objects_of
+from cloud.weights import catalogue as weights_catalogue
 from lifelong.records.pixels import jpeg_from_image
 from tests.weights_server import serving
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.preannotate_cli import section_from, section_of
+from cloud.commands.preannotate import section_from, section_of
 from lifelong.drafting_config import (
     MasksSection,
     PreannotationSection,

@@ -6,7 +6,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.raw_pictures import shard_from, share_of
+from cloud.drafting.raw_pictures import shard_from, share_of
 
 MANIFEST = Path(__file__).parents[3] / "manifests" / "preannotate" / "job.yaml"
 

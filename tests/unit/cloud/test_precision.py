@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.precision import fp16_onnx, int8_onnx, reduced
+from cloud.learning.precision import fp16_onnx, int8_onnx, reduced
 from lifelong.errors import ConfigError
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle, read_bundle
 from lifelong.preprocessing import Preprocessing

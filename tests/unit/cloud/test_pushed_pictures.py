@@ -11,7 +11,7 @@ from annotation.exports.picture_sources import Reading, open_source
 from annotation.formats.ssa import ssa_from_mask
 from annotation.pushing import Pushing
 from annotation.regions import mask_from_regions
-from cloud.pushed_pictures import OUTSIDE, PushReport, push_pictures
+from cloud.drafting.pushed_pictures import OUTSIDE, PushReport, push_pictures
 from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import RecordError
 from lifelong.links.journal import Journal

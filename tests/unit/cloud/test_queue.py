@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cloud.picture_features import FEATURES, LENGTH, KeptFeatures, class_pixels_of, descriptor
-from cloud.queue_doubts import MEMBERS, EnsembleDoubts, ensemble, mutual_information
-from cloud.queue_values import uncertainties
-from cloud.selection import Queue, without
+from cloud.selecting.doubts import MEMBERS, EnsembleDoubts, ensemble, mutual_information
+from cloud.selecting.picture_features import (
+    FEATURES,
+    LENGTH,
+    KeptFeatures,
+    class_pixels_of,
+    descriptor,
+)
+from cloud.selecting.selection import Queue, without
+from cloud.selecting.values import uncertainties
 from lifelong.errors import RecordError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, read_events

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.raw_pictures import Shard, draft_names, raw_pictures, shard_from, share_of
+from cloud.drafting.raw_pictures import Shard, draft_names, raw_pictures, shard_from, share_of
 from lifelong.errors import ConfigError
 
 NAMES = [

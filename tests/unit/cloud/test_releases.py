@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.releases import VERSIONS_IN_CHUNKS, Releases
+from cloud.releasing.releases import VERSIONS_IN_CHUNKS, Releases
 from lifelong.errors import RecordError, StorageUnavailableError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage

@@ -9,7 +9,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from cloud.cli import app
-from cloud.replaced_commands import replacement
+from cloud.commands.replaced import replacement
 from lifelong.errors import ConfigError
 
 SSA = "--ckpt_path ./ckp/sam_vit_h_4b8939.pth --save_img --world_size 2 --dataset cityscapes"

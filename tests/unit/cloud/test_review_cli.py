@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import cloud.assembly
 from annotation.exchange import Exchange
 from annotation.folder_exchange import FolderExchange
-from cloud.annotation_work import NotedWork
+from cloud.annotators.work import NotedWork
 from cloud.assembly import Cloud, make_annotators, open_cloud
 from cloud.cli import app
 from lifelong.config import load_config

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloud.edges import Edges
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.fleet.edges import Edges
+from cloud.fleet.rollout import Rollouts
+from cloud.releasing.releases import Releases
 from lifelong.errors import ConfigError, RoundError, StorageUnavailableError
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal, read_events

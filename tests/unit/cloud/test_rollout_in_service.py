@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cloud.edges import Edges
+from cloud.fleet.edges import Edges
+from cloud.fleet.rollout import Rollouts
 from cloud.loop import Ports
-from cloud.releases import Releases
-from cloud.rollout import Rollouts
+from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
 from cloud.service import Service
 from lifelong.config import RoundsSection

@@ -13,12 +13,12 @@ import pytest
 
 from cloud import sedna_eval
 from cloud.assembly import Cloud, open_cloud
-from cloud.attempts import MOST
 from cloud.first_model import Picture, begin_with_pictures
-from cloud.learner import Learner
+from cloud.job.attempts import MOST
+from cloud.job.worker_files import LONGEST_LINE, index_lines, write_output
+from cloud.learning.learner import Learner
 from cloud.sedna_eval import eval_worker
 from cloud.sedna_train import train_worker
-from cloud.worker_files import LONGEST_LINE, index_lines, write_output
 from lifelong.config import Config, GateSection, RoundsSection, TrainingSection
 from lifelong.errors import SednaError, StorageUnavailableError
 from lifelong.links.journal import read_events

@@ -18,7 +18,7 @@ from annotation.draft_regions import BRUSH_DRAFTS, regions_from_mask
 from annotation.formats.ssa import ssa_from_mask
 from annotation.formats.train_ids import read_train_ids
 from cloud.cli import app
-from cloud.seed_conversions import label_studio_to_train_ids, ssa_to_label_studio
+from cloud.converting.seed_conversions import label_studio_to_train_ids, ssa_to_label_studio
 from lifelong.errors import ConfigError, LifelongError, RecordError
 from lifelong.records.label_map import CITYSCAPES, LabelMap
 from tests.builders import a_mask

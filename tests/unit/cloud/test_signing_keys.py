@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from nacl import pwhash
 
-from cloud.key_rings import first_ring, publish_ring, revoked, rotated, with_key
-from cloud.signing_keys import new_seed, read_secret, signer_source, write_secret
+from cloud.releasing.key_rings import first_ring, publish_ring, revoked, rotated, with_key
+from cloud.releasing.signing_keys import new_seed, read_secret, signer_source, write_secret
 from lifelong.errors import ConfigError, SignatureError
 from lifelong.fleet_config import ReleasesSection
 from lifelong.links.storage import open_storage

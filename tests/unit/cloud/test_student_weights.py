@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from cloud.assembly import open_cloud
 from cloud.cli import app
 from cloud.first_model import Picture, begin_with_pictures
-from cloud.learner import Learner
-from cloud.student_weights import beginning_of, place_of_init
-from cloud.weights_catalogue import catalogue, entry_named
-from cloud.weights_check import check
-from cloud.weights_pull import pull
-from cloud.weights_sources import source_of
-from cloud.weights_store import located
-from cloud.weights_transfer import WebFiles
+from cloud.learning.learner import Learner
+from cloud.weights.catalogue import catalogue, entry_named
+from cloud.weights.check import check
+from cloud.weights.pull import pull
+from cloud.weights.sources import source_of
+from cloud.weights.store import located
+from cloud.weights.student_weights import beginning_of, place_of_init
+from cloud.weights.transfer import WebFiles
 from lifelong.config import Config, TrainingSection, load_config
 from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ChecksumError, ConfigError, ModelLoadError

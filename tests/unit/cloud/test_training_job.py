@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from cloud.dataset_index import append_to_index, open_dataset
-from cloud.leak_watch import LeakWatch
-from cloud.training_job import TrainingJob
-from cloud.worker_files import index_lines
+from cloud.job.dataset_index import append_to_index, open_dataset
+from cloud.job.training_job import TrainingJob
+from cloud.job.worker_files import index_lines
+from cloud.learning.leak_watch import LeakWatch
 from lifelong.config import JobSection, load_config
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal

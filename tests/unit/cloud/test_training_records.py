@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cloud.code_version import code_version, git_revision, source_sha256
-from cloud.training_records import examination_setting, training_records
+from cloud.learning.records import examination_setting, training_records
 from lifelong.evaluation import FileHoldout, StoredHoldout
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.knowledge_checks import verify

@@ -8,13 +8,13 @@ from hashlib import md5, sha256
 import httpx
 import pytest
 
-from cloud.weights_catalogue import CatalogueEntry
-from cloud.weights_check import check
-from cloud.weights_pull import pull
-from cloud.weights_records import read_record, record_path, recorded_entries
-from cloud.weights_sources import source_of
-from cloud.weights_store import is_present, located
-from cloud.weights_transfer import WebFiles
+from cloud.weights.catalogue import CatalogueEntry
+from cloud.weights.check import check
+from cloud.weights.pull import pull
+from cloud.weights.records import read_record, record_path, recorded_entries
+from cloud.weights.sources import source_of
+from cloud.weights.store import is_present, located
+from cloud.weights.transfer import WebFiles
 from lifelong.errors import ChecksumError, CorruptRecordError, ModelLoadError
 from tests.weights_server import serving
 

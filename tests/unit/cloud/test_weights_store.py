@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud.weights_catalogue import catalogue, entry_named
-from cloud.weights_store import located, located_hub, place_of, weights_folder
+from cloud.weights.catalogue import catalogue, entry_named
+from cloud.weights.store import located, located_hub, place_of, weights_folder
 from lifelong.errors import ModelLoadError
 
 
@@ -78,7 +78,7 @@ def test_every_entry_of_the_catalogue_is_whole():
 
 
 def test_the_store_needs_no_torch_and_no_network_client():
-    code = "import sys, cloud.weights_store; print({'torch', 'httpx'} & set(sys.modules))"
+    code = "import sys, cloud.weights.store; print({'torch', 'httpx'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

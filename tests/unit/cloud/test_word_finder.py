@@ -7,7 +7,7 @@ import torch
 from annotation.assist.segmenter import Readiness, Thresholds
 from cloud.assist.finders import Seen
 from cloud.assist.interactive_model import Decoded, go_on
-from cloud.assist_assembly import make_segmenter
+from cloud.assist_service.assembly import make_segmenter
 from cloud.demo.scenes import CONDITIONS, draw_scene
 from cloud.preannotation.interactive_sam import InteractiveSam
 from cloud.preannotation.ontology import ontology_of
@@ -16,7 +16,7 @@ from cloud.preannotation.semantic_labels import TinyLabeler
 from cloud.preannotation.text_detectors import FoundBoxes, load_grounding_dino, load_owlv2
 from cloud.preannotation.word_choice import ConfiguredWords
 from cloud.preannotation.word_finder import ClassWords, DetectorWords, Vocabulary
-from cloud.text_detector_weights import missing_detector
+from cloud.weights.text_detector_weights import missing_detector
 from lifelong.config import Config
 from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ConfigError, ModelOutputError, PromptError

@@ -15,8 +15,8 @@ from annotation.assist.pictures import Pictures
 from annotation.label_studio import LabelStudio
 from cloud.assembly import token_of, webhook_secret
 from cloud.assist.model_room import ModelRoom
-from cloud.assist_models import AssistLoader
-from cloud.assist_serving import assist_config
+from cloud.assist_service.models import AssistLoader
+from cloud.assist_service.serving import assist_config
 from cloud.sedna_eval import evaluate_folder
 from lifelong.assist_config import AssistSection
 from lifelong.config import Config, load_config, load_label_map

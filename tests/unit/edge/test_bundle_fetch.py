@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from cloud.bundle_chunks import collect_chunks, publish_chunks
+from cloud.releasing.bundle_chunks import collect_chunks, publish_chunks
 from edge.bundle_fetch import BundleFetch
 from edge.kept_models import KeptModels, Offer
 from lifelong.bundle_chunks import LARGEST, SMALLEST, pieces

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud.releases import Releases
+from cloud.releasing.releases import Releases
 from edge.model_updates import ModelUpdates
 from edge.trust import Trust
 from lifelong.links.journal import Journal

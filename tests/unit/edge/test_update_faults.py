@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.bundle_chunks import publish_chunks
+from cloud.releasing.bundle_chunks import publish_chunks
 from edge.model_updates import ModelUpdates
 from edge.trust import open_trust
 from lifelong.errors import StorageError

@@ -15,7 +15,7 @@ from cloud.access.addresses import own_addresses
 from cloud.access.doors import OPEN_MOUNTS, Doors
 from cloud.access.gate import Gate
 from cloud.access.permissions import GRANTS, Permission, Role, needs
-from cloud.assist_serving import PREFIX
+from cloud.assist_service.serving import PREFIX
 from cloud.web.actions import Actions
 from cloud.web.app import make_app
 from lifelong.config import Config

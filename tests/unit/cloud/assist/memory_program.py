@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from annotation.assist.segmenter import Wish
-from cloud.assist_assembly import make_segmenter
+from cloud.assist_service.assembly import make_segmenter
 from lifelong.config import Config
 from lifelong.records.prompts import Point, Prompt
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from annotation.assist.segmenter import Readiness, Wish
-from cloud.assist_assembly import make_segmenter
-from cloud.assist_models import ADAPTERS, AssistLoader
-from cloud.sam_names import TINY_SAM_WEIGHTS, weights_digest
+from cloud.assist_service.assembly import make_segmenter
+from cloud.assist_service.models import ADAPTERS, AssistLoader
+from cloud.weights.sam_names import TINY_SAM_WEIGHTS, weights_digest
 from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config
 from lifelong.drafting_config import PreannotationSection
@@ -151,7 +151,7 @@ def test_ops_02_bad_weights_are_replaced_while_the_service_runs(tmp_path):
 def test_int_17_making_the_service_loads_neither_weights_nor_torch():
     code = (
         "import sys\n"
-        "from cloud.assist_assembly import make_segmenter\n"
+        "from cloud.assist_service.assembly import make_segmenter\n"
         "from lifelong.config import Config\n"
         "service = make_segmenter(Config())\n"
         "print(service.states()[0].readiness, 'torch' in sys.modules)\n"

@@ -9,7 +9,7 @@ from cloud.assist.bordered import BorderedModel, strip
 from cloud.assist.clicks import Clicks
 from cloud.assist.drawn_hints import around
 from cloud.assist.embedding_files import EmbeddingFiles, EmbeddingKey
-from cloud.assist_models import AssistLoader
+from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
 from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config

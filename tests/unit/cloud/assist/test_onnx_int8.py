@@ -9,8 +9,8 @@ import pytest
 from cloud.assist import onnx_int8
 from cloud.assist.onnx_int8 import Example, add_int8, methods_for
 from cloud.assist.onnx_sam import load_onnx_sam
+from cloud.assist_service.models_export import objects_of
 from cloud.demo.scenes import draw_scene
-from cloud.models_export import objects_of
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.records.prompts import Point, Prompt
 from tests.exported_sams import exported_small_vit, exported_tiny, silent

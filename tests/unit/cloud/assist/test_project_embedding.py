@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from annotation.assist.segmenter import Wish
 from annotation.studio_tasks import StudioProject
+from cloud.assist_service.project_embedding import embed_tasks, open_tasks
 from cloud.cli import app
-from cloud.project_embedding import embed_tasks, open_tasks
 from lifelong.errors import ConfigError, ModelLoadError, PictureAccessError
 from lifelong.records.prompts import Point, Prompt
 from tests.unit.cloud.assist.engine_stubs import StubLoader, StubModel, StubPicture, segmenters

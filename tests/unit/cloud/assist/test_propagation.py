@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cloud.assist.interactive_model import Decoded
 from cloud.assist.propagation import PropagationRules, propagated
+from cloud.assist_service.tracking import sequence_of, track
 from cloud.cli import app
-from cloud.tracking import sequence_of, track
 from lifelong.errors import ConfigError, ImageError, ModelOutputError, PromptError, ShapeError
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
 from tests.drawn_shapes import COLOURS, ColourModel, shape_mask

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from annotation.review.standing import TaskState
-from cloud.annotation_work import AnnotationWork
-from cloud.edges import EdgeState, SeenEdge, Standing
+from cloud.annotators.work import AnnotationWork
+from cloud.fleet.edges import EdgeState, SeenEdge, Standing
 from cloud.monitor.annotation_tally import tally_of
 from cloud.monitor.last_model import judged_rounds, last_failure, last_model
 from cloud.monitor.learning_facts import course

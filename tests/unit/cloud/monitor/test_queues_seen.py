@@ -10,7 +10,7 @@ import pytest
 from annotation.pulling import Pulled
 from annotation.review.standing import TaskState
 from cloud.admissions import Admissions, tell_forgotten
-from cloud.annotation_work import AnnotationWork, NotedWork, work_key
+from cloud.annotators.work import AnnotationWork, NotedWork, work_key
 from cloud.monitor.look import Look
 from cloud.monitor.outboxes import outboxes_of
 from cloud.monitor.people_costs import CostsByRound, why_not_measured

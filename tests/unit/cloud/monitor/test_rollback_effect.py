@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from cloud.edges import EdgeState, SeenEdge, Standing
+from cloud.fleet.edges import EdgeState, SeenEdge, Standing
 from cloud.monitor.look import Look
 from cloud.monitor.rollback_effect import (
     previous_release,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from annotation.review.standing import TaskState
-from cloud.annotation_work import AnnotationWork
+from cloud.annotators.work import AnnotationWork
 from cloud.monitor.look import Look
 from cloud.monitor.queues_seen import QueuesSeen
 from cloud.monitor.round_facts import steps_of, task_lines

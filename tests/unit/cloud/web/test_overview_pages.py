@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from annotation.review.standing import TaskState
 from cloud.access.permissions import Caller, Role
-from cloud.annotation_work import AnnotationWork, work_key
+from cloud.annotators.work import AnnotationWork, work_key
 from cloud.monitor.look import Look, TrainingProgress
 from cloud.monitor.people_costs import CostsByRound
 from cloud.web.people_pages import annotators_for

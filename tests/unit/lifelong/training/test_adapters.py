@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cloud.packing import packed
+from cloud.learning.packing import packed
 from lifelong.errors import ModelLoadError, TrainingError
 from lifelong.model_bundle import BundleManifest
 from lifelong.records.label_map import label_map_of

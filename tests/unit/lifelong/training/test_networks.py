@@ -9,9 +9,9 @@ import torch
 
 from bench.students import gflops
 from cloud.demo.beginning import EDGE_WEIGHTS
-from cloud.familiarity import FamiliarPicture
-from cloud.packing import packed
-from cloud.precision import reduced
+from cloud.learning.familiarity import FamiliarPicture
+from cloud.learning.packing import packed
+from cloud.learning.precision import reduced
 from lifelong.errors import ConfigError
 from lifelong.model_bundle import BundleManifest
 from lifelong.preprocessing import Preprocessing
