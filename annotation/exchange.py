@@ -10,13 +10,13 @@ from annotation.pushing import Pushing, PushStudio
 from annotation.queue_order import QueueOrder
 from annotation.review.audits import Audits
 from annotation.review.blank_drafts import blanked, is_blank
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import SampleId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import AnnotationTask, PreAnnotation
-from lifelong.review_config import ReviewSection
+from lifelong.sections.annotation import LabelStudioSection
+from lifelong.sections.review import ReviewSection
 
 
 class Studio(PushStudio, PullStudio, Protocol):

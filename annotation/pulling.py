@@ -33,7 +33,7 @@ from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.pixels import png_from_mask
 from lifelong.records.samples import Annotation, AnnotationTask, CorrectionCost, Skip
 from lifelong.records.wire import to_plain
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,6 @@ from annotation.studio_tasks import StudioTask
 from annotation.task_fields import RANK, SAMPLE
 from annotation.tasks import model_version_of, task_json
 from annotation.webhooks import Webhooks, ensure_webhook
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import LabelStudioError, LabelStudioRefusedError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
@@ -37,6 +36,7 @@ from lifelong.records.ids import RoundNumber
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.samples import AnnotationTask, PreAnnotation
+from lifelong.sections.annotation import LabelStudioSection
 
 logger = logging.getLogger(__name__)
 

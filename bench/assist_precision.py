@@ -31,9 +31,9 @@ from cloud.assist.interactive_model import Embedded, InteractiveModel
 from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
 from cloud.preannotation.sam.tiny import load_tiny_sam
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config
 from lifelong.records.prompts import Point, Prompt
+from lifelong.sections.assist import AssistModelSection, AssistSection
 
 CAMVID = Path(__file__).parents[2] / "shared" / "data" / "camvid"
 _POINTS = 10  # of each frame

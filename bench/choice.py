@@ -27,15 +27,15 @@ from cloud.demo.scenes import draw_scene
 from cloud.learning.familiarity import FamiliarPicture
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
-from lifelong.edge_config import HardExamplesSection
 from lifelong.evaluation import Examined, Holdouts, evaluate
 from lifelong.hard_examples import disagreement, frame_scores
+from lifelong.labels.second_looks import mirrored_look
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.model_versions import EvaluationReport
-from lifelong.second_looks import mirrored_look
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import Pictures, joined, no_pictures, pictures_from_pairs

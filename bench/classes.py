@@ -31,9 +31,9 @@ from cloud.learning.class_examination import Reports, examined
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Examined
-from lifelong.label_map_changes import LabelMapChange, change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import LabelMapChange, change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader
 from lifelong.model_bundle import BundleManifest
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex

@@ -30,10 +30,10 @@ from cloud.demo.scenes import draw_scene
 from cloud.learning.familiarity import FamiliarPicture
 from cloud.learning.packing import packed
 from lifelong.allocation import Allocator
-from lifelong.conditions_config import ConditionsSection
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.conditions import ConditionsSection
 from lifelong.segmenter import EMBEDDING, OnnxSegmenter
 from lifelong.training.checkpoints import weights_from_bytes
 

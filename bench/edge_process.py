@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import edge.cli  # noqa: F401 - what a node has in memory before its first frame
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import judge
 from lifelong.model_bundle import read_bundle
 from lifelong.records.pixels import image_from_bytes
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.segmenter import OnnxSegmenter
 
 _WARM_UP = 20  # frames before times count

@@ -30,16 +30,14 @@ from cloud.fleet.edges import Edges
 from cloud.fleet.rollout import Rollouts
 from cloud.inbox import Inbox
 from cloud.releasing.releases import Releases
+from edge.delivery.outbox import Outbox
+from edge.delivery.uploader import Uploader
 from edge.errands import Errand
 from edge.health import Health
 from edge.health_report import HealthReports, Reporter
 from edge.machine import Machine
-from edge.model_updates import ModelUpdates
-from edge.outbox import Outbox
-from edge.trust import Trust
-from edge.uploader import Uploader
-from lifelong.delivery_config import OutboxSection
-from lifelong.fleet_config import ReleasesSection
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
@@ -47,6 +45,8 @@ from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.keys import bundle_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import Frame, Prediction
+from lifelong.sections.delivery import OutboxSection
+from lifelong.sections.fleet import ReleasesSection
 from tests.tiny_bundle import tiny_bundle
 
 TURNS, ACTS = 10, 40  # of every site; of its nodes in a turn

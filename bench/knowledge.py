@@ -16,10 +16,10 @@ from typing import Any
 
 from bench.measuring import peak_mib, report
 from cloud.knowledge.sample_queries import SampleQuery
+from lifelong.knowledge.checkpoints import CHECKPOINTS
+from lifelong.knowledge.checks import verify
+from lifelong.knowledge.log import LOG
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checkpoints import CHECKPOINTS
-from lifelong.knowledge_checks import verify
-from lifelong.knowledge_log import LOG
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.forget_requests import ForgetRequest
 from lifelong.records.ids import EdgeId, RoundNumber, SampleId, sha256_hex

@@ -5,7 +5,7 @@ python -m bench.label_noise --json [--weather clear] [--out FILE]
 Drawn streets are annotated exactly, then `--errors` errors are planted into each annotation as
 people make them: a piece has another name, is left out, or runs over its edge
 (`annotation/review/audit_scores.py`). The demo's edge model, which has seen none of these
-streets, says what it takes for something else (`lifelong/label_errors.py`).
+streets, says what it takes for something else (`lifelong/labels/errors.py`).
 
 * `precision_at_R`, `recall_at_R`: when as many regions are looked at as errors were planted. A
   region is right when at least half of its pixels are annotated wrongly; an error is found when at
@@ -33,7 +33,7 @@ from cloud.demo.scenes import draw_scene
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import evaluate
-from lifelong.label_errors import (
+from lifelong.labels.errors import (
     ClassThresholds,
     SuspectRegion,
     Suspects,

@@ -31,13 +31,13 @@ from annotation.labeling_config import labeling_config
 from annotation.tasks import model_version_of, task_json
 from bench.measuring import in_child, peak_mib, report, seconds_of
 from cloud.demo.scenes import CONDITIONS, draw_scene
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
 from lifelong.records.samples import PreAnnotation
+from lifelong.sections.annotation import LabelStudioSection
 
 ROOT = Path(__file__).parents[1]
 EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"

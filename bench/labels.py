@@ -5,7 +5,7 @@ python -m bench.labels --data DIR [--domains day,dusk] [--seeds 3] --json --out 
 DIR is laid out as `{domain}/{train,eval}/{images,train_ids}`. A network learns the first domain;
 its weights are kept in `runs/labels`. A round (`training.steps`, the first domain replayed) then
 learns the second one from all its labels, or from a share of them that a strategy of
-`lifelong/label_selection.py` chose by what the network of the first domain says. With
+`lifelong/labels/selection.py` chose by what the network of the first domain says. With
 `+unlabelled` the pictures that were not chosen teach too, without their labels, in equally many
 steps (`lifelong/training/self_training.py`). Each round is one line of FILE; a run that was
 stopped goes on. Figures are mIoU in points on the second domain's `eval`, which no choice sees.
@@ -27,8 +27,8 @@ from cloud.learning.label_choice import unlabelled
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import Holdouts, evaluate
-from lifelong.label_selection import STRATEGIES, Unlabelled, choose_for_labels
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
+from lifelong.labels.selection import STRATEGIES, Unlabelled, choose_for_labels
 from lifelong.links.durable_files import write_whole
 from lifelong.model_bundle import BundleManifest
 from lifelong.preprocessing import Preprocessing

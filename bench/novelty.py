@@ -32,9 +32,8 @@ from cloud.demo.scenes import draw_scene
 from cloud.learning.familiarity import FamiliarPicture
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import judge
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.links.durable_files import write_whole
 from lifelong.logit_masks import mask_from_logits
 from lifelong.model_bundle import BundleManifest, ModelBundle
@@ -42,6 +41,7 @@ from lifelong.preprocessing import Preprocessing, network_target, softmax
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import image_from_bytes, mask_from_png
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.segmenter import STRANGENESS, OnnxSegmenter
 from lifelong.training.checkpoints import weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import Pair, no_pictures, pictures_from_pairs

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from bench.demo_cloud import demo_cloud
 from bench.measuring import report
 from edge.privacy import Privacy
-from lifelong.edge_config import HardExamplesSection, PrivacySection
 from lifelong.hard_examples import judge
 from lifelong.records.ids import EdgeId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction, image_from_bytes
 from lifelong.regions import connected_pieces
+from lifelong.sections.edge import HardExamplesSection, PrivacySection
 from lifelong.segmenter import OnnxSegmenter
 
 PEOPLE = ("person", "rider")

@@ -25,13 +25,13 @@ from bench.measuring import report, seconds_of
 from cloud.assembly import Cloud
 from cloud.demo.worlds import ScenesWorld
 from cloud.selecting.selection import Queue
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import frame_scores
-from lifelong.queue_config import QueueSection
 from lifelong.records.ids import EdgeId, SampleId, sample_id_of, sha256_hex
 from lifelong.records.keys import edge_mask_key, image_key
 from lifelong.records.pixels import image_from_bytes, png_from_mask
 from lifelong.records.samples import HardExample
+from lifelong.sections.edge import HardExamplesSection
+from lifelong.sections.queue import QueueSection
 from lifelong.segmenter import OnnxSegmenter
 
 STRATEGIES = ("expected_value", "entropy", "margin", "bald", "oldest")

@@ -47,7 +47,7 @@ from cloud.learning.familiarity import FamiliarPicture
 from cloud.learning.packing import packed
 from lifelong.config import TrainingSection
 from lifelong.evaluation import FileHoldout, evaluate
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex

@@ -34,14 +34,14 @@ from cloud.rounds import Rounds
 from cloud.selecting.present_counts import present_counts
 from cloud.selecting.selection import Queue
 from cloud.service import Service
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import Config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_map_history import LabelMapHistory, read_history
+from lifelong.labels.map_history import LabelMapHistory, read_history
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.annotation import LabelStudioSection
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio

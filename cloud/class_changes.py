@@ -13,9 +13,9 @@ from typing import Any
 from cloud.assembly import Cloud
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LabelMapChangeError
-from lifelong.label_map_changes import LabelMapChange
-from lifelong.label_map_history import LabelMapHistory, read_history, record_change
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import LabelMapChange
+from lifelong.labels.map_history import LabelMapHistory, read_history, record_change
+from lifelong.labels.readings import LabelReader
 from lifelong.links.durable_files import write_whole
 from lifelong.read_labels import LABEL_MAP_FILE
 from lifelong.records.label_map import LabelMap

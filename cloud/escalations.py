@@ -23,7 +23,7 @@ from lifelong.errors import (
     ObjectNotFoundError,
     ShapeError,
 )
-from lifelong.label_map_history import LabelMapHistory
+from lifelong.labels.map_history import LabelMapHistory
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.escalations import (

@@ -16,7 +16,7 @@ from cloud.learning.records import training_records
 from cloud.rounds import FIRST
 from cloud.weights.student_weights import beginning_of
 from lifelong.errors import ConfigError
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.links.journal import utc_now
 from lifelong.records.ids import EdgeId, VersionId, sample_id_of, sha256_hex
 from lifelong.records.keys import image_key

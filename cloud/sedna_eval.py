@@ -39,8 +39,8 @@ from lifelong.evaluation import (
 )
 from lifelong.gate import decide, refuse
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_map_history import LabelMapHistory, read_history
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_history import LabelMapHistory, read_history
+from lifelong.labels.readings import LabelReader
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
 from lifelong.links.storage import Storage

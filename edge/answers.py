@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lifelong.edge_config import AnswersSection
 from lifelong.links.durable_files import UNFINISHED
 from lifelong.links.journal import utc_now
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction, png_from_mask
 from lifelong.records.wire import dumps
+from lifelong.sections.edge import AnswersSection
 
 logger = logging.getLogger(__name__)
 

@@ -9,32 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from edge.answers import Answers
-from edge.camera_sources import camera_feed, rtsp_feed
-from edge.delivery_assembly import keeper_of, uploader_of
+from edge.delivery.assembly import keeper_of, uploader_of
+from edge.delivery.outbox import Outbox
 from edge.errands import Errand
 from edge.escalation import Escalation
-from edge.frame_sources import FolderFrames
 from edge.health import Health
 from edge.health_report import HealthReports, Reporter
-from edge.live_frames import LiveFrames
-from edge.loaded_models import Trial
 from edge.machine import look_at
-from edge.model_slot import ModelSlot
-from edge.model_trial import ModelTrial
-from edge.model_updates import ModelUpdates
+from edge.models.loaded_models import Trial
+from edge.models.model_slot import ModelSlot
+from edge.models.model_trial import ModelTrial
+from edge.models.model_updates import ModelUpdates
+from edge.models.probation import Guards
+from edge.models.trust import open_trust
 from edge.node import EdgeNode, FrameSource, Judge
-from edge.outbox import Outbox
 from edge.privacy import Privacy
-from edge.probation import Guards
 from edge.second_looks import second_look_for
 from edge.seen_frames import SeenFrames
+from edge.sources.camera_sources import camera_feed, rtsp_feed
+from edge.sources.frame_sources import FolderFrames
+from edge.sources.live_frames import LiveFrames
+from edge.sources.video_sources import VideoFrames
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
-from edge.trust import open_trust
-from edge.video_sources import VideoFrames
 from lifelong.config import Config, load_label_map
 from lifelong.drift import DriftMonitor
-from lifelong.edge_config import EdgeSection, FolderSource, RtspSource, VideoSource
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict, judge
 from lifelong.links.journal import Journal
@@ -43,6 +42,7 @@ from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import edge_id
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction
+from lifelong.sections.edge import EdgeSection, FolderSource, RtspSource, VideoSource
 from lifelong.segmenter import OnnxSegmenter, chosen_provider
 
 logger = logging.getLogger(__name__)

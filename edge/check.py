@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.assembly import edge_section, loader
-from edge.loaded_models import warm_up
-from edge.model_updates import verified_bundle
+from edge.models.loaded_models import warm_up
+from edge.models.model_updates import verified_bundle
+from edge.models.trust import Trust, active_keys, open_trust
 from edge.privacy import Privacy
-from edge.trust import Trust, active_keys, open_trust
 from lifelong.config import Config, load_label_map
-from lifelong.edge_config import FolderSource, VideoSource
 from lifelong.errors import LifelongError
 from lifelong.links.storage import open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.keys import CURRENT_RELEASE
+from lifelong.sections.edge import FolderSource, VideoSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,10 @@ from edge.check import Finding, findings
 from edge.health import age_s
 from edge.stop import Stop
 from lifelong.config import Config, load_config
-from lifelong.edge_config import FolderSource
 from lifelong.errors import ConfigError, LifelongError
 from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
 from lifelong.links.redaction import cleaned
+from lifelong.sections.edge import FolderSource
 
 logger = logging.getLogger(__name__)
 

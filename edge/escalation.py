@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.privacy import Filtered, Privacy
-from lifelong.edge_config import EscalationSection
 from lifelong.errors import (
     LabelMapError,
     LifelongError,
@@ -52,6 +51,7 @@ from lifelong.records.pixels import (
     mask_from_png,
 )
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.edge import EscalationSection
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from edge.answers import Answers
+from edge.delivery.keeping import KNOWN_SCENE, WITHHELD, Keeper
+from edge.delivery.outbox import Outbox
+from edge.delivery.uploader import Uploader
 from edge.escalation import Escalation
 from edge.health import Health
 from edge.health_report import HealthReports
-from edge.keeping import KNOWN_SCENE, WITHHELD, Keeper
-from edge.model_slot import ModelSlot
-from edge.outbox import Outbox
+from edge.models.model_slot import ModelSlot
 from edge.second_looks import SecondLook
 from edge.stop import Stop
 from edge.systemd import SystemdNotices
-from edge.uploader import Uploader
 from lifelong.drift import DriftMonitor
 from lifelong.errors import LifelongError
 from lifelong.hard_examples import Verdict

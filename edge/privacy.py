@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from lifelong.edge_config import PrivacySection
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict
 from lifelong.preprocessing import at_picture_size, enlarged
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Frame, Prediction
 from lifelong.regions import connected_pieces
+from lifelong.sections.edge import PrivacySection
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 inclusive, pixels
 BoolArray = NDArray[np.bool_]

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.scene_hash import bits_apart
-from lifelong.delivery_config import ScenesSection
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now
 from lifelong.records.ids import SampleId
+from lifelong.sections.delivery import ScenesSection
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lifelong.errors import ModelError
+from lifelong.labels.second_looks import Segmenter, mirrored_look
 from lifelong.records.pixels import Frame, Prediction
-from lifelong.second_looks import Segmenter, mirrored_look
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edge.assembly import build_node, edge_section
-from edge.bundle_fetch import Fetched
-from edge.deployed_file import DeployedFile
-from edge.kept_models import Offer
-from edge.model_updates import ModelUpdates, check_bundle
+from edge.models.bundle_fetch import Fetched
+from edge.models.deployed_file import DeployedFile
+from edge.models.kept_models import Offer
+from edge.models.model_updates import ModelUpdates, check_bundle
 from edge.node import EdgeNode
 from edge.stop import Stop
 from lifelong.config import Config

@@ -8,25 +8,25 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from lifelong.annotation_config import LabelStudioSection
-from lifelong.assist_config import AssistSection
-from lifelong.conditions_config import ConditionsSection
-from lifelong.config_types import DatasetPlace, IndexName, Positive, Seconds, Section
-from lifelong.drafting_config import MODEL_NAMES, MasksSection, PreannotationSection
-from lifelong.edge_config import EdgeSection
 from lifelong.errors import ConfigError
-from lifelong.fleet_config import EdgesSection, ReleasesSection
-from lifelong.gate_config import GateSection as GateSection
-from lifelong.labels_config import LabelsSection
 from lifelong.links.redaction import hide_environment
-from lifelong.queue_config import QueueSection
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
-from lifelong.review_config import ReviewSection
-from lifelong.training_config import SCRATCH
-from lifelong.training_config import TrainingSection as TrainingSection
-from lifelong.trigger_config import TriggerSection
-from lifelong.web_config import WebSection as WebSection
+from lifelong.sections.annotation import LabelStudioSection
+from lifelong.sections.assist import AssistSection
+from lifelong.sections.conditions import ConditionsSection
+from lifelong.sections.drafting import MODEL_NAMES, MasksSection, PreannotationSection
+from lifelong.sections.edge import EdgeSection
+from lifelong.sections.fleet import EdgesSection, ReleasesSection
+from lifelong.sections.gate import GateSection as GateSection
+from lifelong.sections.labels import LabelsSection
+from lifelong.sections.queue import QueueSection
+from lifelong.sections.review import ReviewSection
+from lifelong.sections.training import SCRATCH
+from lifelong.sections.training import TrainingSection as TrainingSection
+from lifelong.sections.trigger import TriggerSection
+from lifelong.sections.types import DatasetPlace, IndexName, Positive, Seconds, Section
+from lifelong.sections.web import WebSection as WebSection
 
 
 class RoundsSection(Section):

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.errors import ConfigError, ModelOutputError, RecordError
-from lifelong.label_readings import LabelCodes
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.judging.picture_counts import packed_counts
+from lifelong.labels.folders import labelled_pairs
+from lifelong.labels.readings import LabelCodes
 from lifelong.links.storage import Storage
-from lifelong.picture_counts import packed_counts
 from lifelong.records.ids import VersionId
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.model_versions import EvaluationReport, TaskResult

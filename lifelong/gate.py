@@ -1,7 +1,7 @@
 """The gate: may this candidate replace the incumbent, and if not, why not?
 
 Both models sit the same examination, so what is judged is a difference with an interval
-(`lifelong/paired_evidence.py`). A loss counts when chance does not explain it; a gain counts when
+(`judging/paired_evidence.py`). A loss counts when chance does not explain it; a gain counts when
 chance cannot turn it into a loss that matters. Where reports have no counts by picture, plain
 values are judged, and the notes say so.
 """
@@ -9,12 +9,12 @@ values are judged, and the notes say so.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from lifelong.confidence_intervals import Interval
-from lifelong.gate_config import GateSection
-from lifelong.gate_faults import chance_miou, faults
-from lifelong.paired_evidence import Comparison, Evidence, compare
+from lifelong.judging.confidence_intervals import Interval
+from lifelong.judging.gate_faults import chance_miou, faults
+from lifelong.judging.paired_evidence import Comparison, Evidence, compare
 from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, GateDecision, TaskResult
+from lifelong.sections.gate import GateSection
 
 # A model that answers at random has an mIoU of about 1/(2C - 1) when the C classes are equally
 # common, and less when they are not: half of what a first model must show.

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.edge_config import HardExamplesSection
+from lifelong.labels.region_doubts import RegionDoubt, bounded_plane, region_scores
 from lifelong.preprocessing import at_picture_size
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.pixels import Prediction
-from lifelong.region_doubts import RegionDoubt, bounded_plane, region_scores
 from lifelong.regions import connected_pieces
+from lifelong.sections.edge import HardExamplesSection
 
 # Half way between sure and clueless, as Sedna's filters have it; used only when neither the
 # configuration nor the bundle says what is unusual for this model.

@@ -1,9 +1,9 @@
 """The knowledge base: what is known of models, samples and trainings, as a log that only grows.
 
 Every change is one object `kb/log/{number}.json`, written by put-if-absent: it is there whole or
-not at all, and two writers cannot both take a number. `lifelong/knowledge_log.py` has the form of
-a change and the chain of hashes, `lifelong/knowledge_checkpoints.py` makes opening fast,
-`lifelong/known_records.py` says which kinds there are. A record is known by its kind and id;
+not at all, and two writers cannot both take a number. `knowledge/log.py` has the form of a change
+and the chain of hashes, `knowledge/checkpoints.py` makes opening fast,
+`knowledge/known_records.py` says which kinds there are. A record is known by its kind and id;
 adding it again changes nothing, adding another one under the same id is refused. The one thing
 that is ever taken out again is what somebody wants to be forgotten. Nothing is pickled.
 """
@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from lifelong.errors import ObjectExistsError, RecordError
-from lifelong.knowledge_checkpoints import (
+from lifelong.knowledge.checkpoints import (
     Checkpoint,
     newest_checkpoint,
     remove_checkpoints,
     write_checkpoint,
 )
-from lifelong.knowledge_log import (
+from lifelong.knowledge.known_records import KINDS, Known, id_of, refuse_unsafe
+from lifelong.knowledge.log import (
     GENESIS,
     LOG,
     Change,
@@ -32,7 +33,6 @@ from lifelong.knowledge_log import (
     read_change,
     to_bytes,
 )
-from lifelong.known_records import KINDS, Known, id_of, refuse_unsafe
 from lifelong.learning_tasks import TaskNames
 from lifelong.links.storage import Storage
 from lifelong.records.conditions import ConditionRuling, TaskMerge

@@ -11,7 +11,7 @@ from pathlib import Path
 from lifelong.config import read_label_map
 from lifelong.errors import LabelMapChangeError
 from lifelong.evaluation import FileHoldout
-from lifelong.label_readings import LabelReader
+from lifelong.labels.readings import LabelReader
 from lifelong.records.label_map import LabelMap
 
 LABEL_MAP_FILE = "label_map.json"

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lifelong.comparisons import COMPARISONS, is_within
-from lifelong.trigger_config import ConditionSection, TriggerSection
+from lifelong.judging.comparisons import COMPARISONS, is_within
+from lifelong.sections.trigger import ConditionSection, TriggerSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from annotation.folder_exchange import FolderExchange
 from cloud.correcting.desk import Desk, Work
 from cloud.correcting.prompting import Prompting
 from cloud.correcting.stored_pictures import StoredPictures
-from lifelong.label_map_history import LabelMapHistory, read_history
+from lifelong.labels.map_history import LabelMapHistory, read_history
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap

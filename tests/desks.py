@@ -21,13 +21,13 @@ from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import Region
 from annotation.review.audits import Audits
 from annotation.review.desk import ReviewDesk
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import LabelStudioUnavailableError
 from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import PreAnnotation
-from lifelong.review_config import ReviewSection
+from lifelong.sections.annotation import LabelStudioSection
+from lifelong.sections.review import ReviewSection
 from tests.builders import SMALL_MAP, stored_drafts
 from tests.fakes_label_studio import FakeStudio
 from tests.second_annotator import colleague_token

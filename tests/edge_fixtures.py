@@ -9,12 +9,12 @@ from pathlib import Path
 from obstore.store import MemoryStore
 from PIL import Image
 
+from edge.delivery.outbox import Outbox
+from edge.delivery.upload_rules import UploadRules
+from edge.delivery.uploader import Uploader
 from edge.errands import Errand
-from edge.model_updates import ModelUpdates
-from edge.outbox import Outbox
-from edge.trust import Trust
-from edge.upload_rules import UploadRules
-from edge.uploader import Uploader
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.config import Config
 from lifelong.errors import StorageUnavailableError
 from lifelong.links.journal import Journal, read_events

@@ -16,11 +16,11 @@ from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.regions import Region
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.records.samples import AnnotationTask, PreAnnotation
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import SMALL_MAP, stored_drafts
 
 SECRET = "a long random text"

@@ -16,7 +16,6 @@ from cloud.operator_actions import OperatorActions
 from cloud.releasing.releases import Releases
 from cloud.releasing.signing_keys import SignerSource
 from cloud.rounds import Rounds
-from lifelong.fleet_config import ReleasesSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
@@ -24,6 +23,7 @@ from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId, RoundNumber
 from lifelong.records.keys import bundle_key, health_key
 from lifelong.records.wire import to_json
+from lifelong.sections.fleet import ReleasesSection
 from tests.tiny_bundle import tiny_bundle
 from tests.web_parts import a_client, some_parts
 

@@ -21,10 +21,10 @@ from cloud.web.app import make_app
 from cloud.web.parts import Parts
 from cloud.web.site import Site
 from lifelong.config import Config
-from lifelong.fleet_config import ReleasesSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
+from lifelong.sections.fleet import ReleasesSection
 from tests.builders import SMALL_MAP
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cloud.preannotation.sam.by_name import MODELS, promptable_from
 from cloud.preannotation.sam.promptable import PromptableModel, Prompts
-from lifelong.drafting_config import MasksSection
+from lifelong.sections.drafting import MasksSection
 from tools.sam_original_answers import PACKAGES
 from tools.seeded_sams import Case, cases, picture
 

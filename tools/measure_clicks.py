@@ -29,9 +29,9 @@ from cloud.assist.turns import Turns
 from cloud.assist.work_book import WorkBook
 from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config
 from lifelong.records.prompts import Point, Prompt
+from lifelong.sections.assist import AssistModelSection, AssistSection
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # picture and train ids
 

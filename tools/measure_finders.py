@@ -29,8 +29,8 @@ from cloud.preannotation.ontology import ontology_of
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.semantic_labels import TinyLabeler
 from cloud.preannotation.word_finder import ClassWords, Vocabulary
-from lifelong.drafting_config import MasksSection
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import MasksSection
 from tests.drawn_shapes import ColourModel, draw_shapes
 
 _SCENES, _SHAPES = 930_000, 2_000

@@ -44,8 +44,8 @@ from annotation.assist.targets import covered
 from annotation.assist.text_prompts import remembered
 from annotation.assist.troubles import Troubles
 from annotation.regions import Region
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError, LifelongError, PictureAccessError, PromptError
+from lifelong.sections.assist import AssistSection
 
 
 class TaskPictures(Protocol):

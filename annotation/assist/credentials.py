@@ -15,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import UNFINISHED, sync_folder
 from lifelong.links.redaction import hide
+from lifelong.sections.assist import AssistSection
 
 _USER = "cornerloop"
 _LONGEST = 4096  # characters of the header

@@ -29,11 +29,11 @@ from annotation.assist.picture_buckets import Buckets
 from annotation.assist.picture_sources import Inline, Source, Uploads, Wanted, Web
 from annotation.assist.segmenter import Picture
 from annotation.assist.studio_files import StudioFiles
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ImageError, LifelongError, PictureAccessError
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sha256_hex
 from lifelong.records.pixels import image_from_bytes
+from lifelong.sections.assist import AssistSection
 
 _KNOWN = 10_000  # addresses; some hundred bytes each
 _HELD = 8  # files, and together no more bytes than one picture may have

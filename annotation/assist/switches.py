@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError
+from lifelong.sections.assist import AssistSection
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

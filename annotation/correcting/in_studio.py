@@ -20,13 +20,13 @@ from annotation.studio_tasks import StudioPrediction, StudioTask
 from annotation.task_fields import NOTE, PROMPT, RANK, SAMPLE
 from annotation.tasks import carries, model_version_of
 from annotation.work_put_back import WorkStudio
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import LabelStudioError, LabelStudioRefusedError
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.samples import AnnotationTask
+from lifelong.sections.annotation import LabelStudioSection
 
 
 class CorrectingStudio(WorkStudio, Protocol):

@@ -20,7 +20,7 @@ from lifelong.records.ids import RoundNumber, SampleId
 from lifelong.records.keys import draft_key
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import AnnotationTask
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 
 class ReadStudio(Protocol):

@@ -2,7 +2,7 @@
 
 `PlainMasks`: `masks/{split}/NAME.png` (or `.npy`) beside `images/{split}/NAME`, folders kept.
 `TrainingPairs`: `{split}/images/NAME` beside `{split}/train_ids/NAME.png` without folders, as
-`cornerloop begin --data` and hold-outs read it (`lifelong/labelled_folders.py`).
+`cornerloop begin --data` and hold-outs read it (`lifelong/labels/folders.py`).
 
 A pixel is its class id, 255 where nobody labelled it. Which region a pixel belonged to is lost.
 """
@@ -24,7 +24,7 @@ from annotation.formats.train_ids import train_ids_png
 from annotation.formats.writing import Entry, Stream
 from annotation.labelled_pictures import LabelledPicture
 from lifelong.errors import CorruptRecordError
-from lifelong.labelled_folders import IMAGE_SUFFIXES
+from lifelong.labels.folders import IMAGE_SUFFIXES
 from lifelong.records.label_map import LabelMap
 
 MaskFile = Literal["png", "png16", "palette", "numpy"]

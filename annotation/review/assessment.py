@@ -20,7 +20,7 @@ from lifelong.links.storage import Storage
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.samples import AnnotationTask
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 Pieces = tuple[tuple[Region, int, Patch], ...]  # region, class id, its pixels as drawn
 

@@ -32,7 +32,7 @@ from annotation.review.audit_scores import (
 from annotation.studio_tasks import StudioAnnotation, StudioTask, latest_first
 from annotation.tasks import carries
 from lifelong.errors import ObjectExistsError, RecordError
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import EdgeId, RoundNumber, SampleId, VersionId, sample_id_of, sha256_hex
@@ -46,7 +46,7 @@ from lifelong.records.pixels import (
 )
 from lifelong.records.samples import AnnotationTask, HardExample, PreAnnotation
 from lifelong.records.wire import from_json, to_json, to_plain
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 Drafter = Callable[[HardExample, RoundNumber], PreAnnotation]
 

@@ -42,7 +42,7 @@ from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import AnnotationTask
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 
 class ReviewStudio(Protocol):

@@ -19,7 +19,7 @@ from lifelong.errors import ObjectExistsError
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber, SampleId
 from lifelong.records.wire import from_json, to_json
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 
 _DECISION = re.compile(r"reviews/\d+/([^/]+)/(\d+)-(\d+)\.json\Z")
 

@@ -25,14 +25,14 @@ from cloud.annotators.auto_accept_rule import (
 )
 from cloud.loop import Annotators
 from lifelong.errors import ObjectNotFoundError, RecordError
-from lifelong.label_weights import AUTO
-from lifelong.labels_config import LabelsSection
+from lifelong.labels.weights import AUTO
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import SampleId, sha256_hex
 from lifelong.records.keys import edge_mask_key
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation
+from lifelong.sections.labels import LabelsSection
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from lifelong.error_bounds import alarm_level, lower_bound, upper_bound
 from lifelong.errors import ShapeError
+from lifelong.judging.error_bounds import alarm_level, lower_bound, upper_bound
 from lifelong.records.ids import RoundNumber, SampleId
 from lifelong.records.label_map import IGNORE_INDEX
 

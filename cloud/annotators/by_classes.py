@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloud.loop import Annotators, Pulled
-from lifelong.label_map_history import LabelMapHistory
+from lifelong.labels.map_history import LabelMapHistory
 from lifelong.records.ids import SampleId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation, Skip

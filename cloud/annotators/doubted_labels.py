@@ -2,7 +2,7 @@
 
 This stands between the loop and the annotators, as one of them. When all of a round is finished,
 the incumbent, which has learned nothing of it yet, looks at every annotation
-(`lifelong/label_errors.py`). The most suspicious ones go back as a reviewer's rejection would send
+(`lifelong/labels/errors.py`). The most suspicious ones go back as a reviewer's rejection would send
 them, with the regions outlined; whatever is submitted then counts, changed or not. In storage:
 
     doubted/{round}.json                 who was asked, about what, by which model; written once
@@ -29,7 +29,7 @@ from lifelong.errors import (
     RecordError,
     ReviewError,
 )
-from lifelong.label_errors import ClassThresholds, SuspectRegion, Suspects, suspects, suspicion
+from lifelong.labels.errors import ClassThresholds, SuspectRegion, Suspects, suspects, suspicion
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle

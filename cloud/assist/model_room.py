@@ -13,8 +13,8 @@ from typing import Protocol
 from annotation.assist.segmenter import ModelState, Readiness
 from cloud.assist.interactive_model import InteractiveModel
 from cloud.assist.retold import retold
-from lifelong.assist_config import AssistModelSection
 from lifelong.errors import ConfigError, LifelongError, ModelLoadError, ModelNotReadyError
+from lifelong.sections.assist import AssistModelSection
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path, PureWindowsPath
 
 from annotation.assist.switches import is_on
 from cloud.weights.sam_names import SAM_MODELS
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.errors import ConfigError
+from lifelong.sections.assist import AssistModelSection, AssistSection
 
 _MODEL_WORDS = ("model_name", "sam_config", "sam_checkpoint_file")
 _SWITCHES = ("out_mask", "out_poly", "out_bbox")

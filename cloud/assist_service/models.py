@@ -13,10 +13,10 @@ from cloud.weights.sam_names import (
     weights_digest,
     weights_files,
 )
-from lifelong.assist_config import AssistModelSection
 from lifelong.config import Config
-from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, LifelongError, ModelLoadError
+from lifelong.sections.assist import AssistModelSection
+from lifelong.sections.drafting import MasksSection
 
 
 class AssistLoader:

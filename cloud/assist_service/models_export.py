@@ -14,7 +14,7 @@ from cloud.assist.onnx_sam_folder import OnnxSamDescription
 from cloud.demo.scenes import CONDITIONS, draw_scene
 from cloud.preannotation.sam.onnx_export import export_sam, exportable
 from lifelong.errors import ConfigError
-from lifelong.labelled_folders import IMAGE_SUFFIXES, labelled_pairs
+from lifelong.labels.folders import IMAGE_SUFFIXES, labelled_pairs
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 
 Tell = Callable[[str], None]

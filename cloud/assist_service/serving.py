@@ -28,10 +28,10 @@ from annotation.assist.web import assist_router
 from annotation.project_settings import ensure_backend
 from cloud.assist.seed_words import assist_from_seed_words
 from cloud.web.request_log import RequestLog
-from lifelong.assist_config import AssistSection
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError
 from lifelong.links.request_ids import current_request
+from lifelong.sections.assist import AssistSection
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio

@@ -18,7 +18,7 @@ from annotation.assist.segmenter import Mask
 from cloud.assist.interactive_model import InteractiveModel
 from cloud.assist.propagation import FrameObjects, propagated
 from lifelong.errors import ConfigError, ImageError, PromptError
-from lifelong.labelled_folders import IMAGE_SUFFIXES
+from lifelong.labels.folders import IMAGE_SUFFIXES
 from lifelong.records.pixels import image_from_bytes, mask_from_png, png_from_mask
 
 TRACKS = "tracks.json"

@@ -62,7 +62,7 @@ def change(
     from cloud.class_changes import effects, make_change, parsed_operations, told
     from lifelong.config import load_config
     from lifelong.errors import ConfigError
-    from lifelong.label_map_changes import change_classes
+    from lifelong.labels.map_changes import change_classes
 
     cloud = open_cloud(load_config(config))
     operations = parsed_operations(add or [], rename or [], merge or [], remove or [])

@@ -12,7 +12,7 @@ from cloud.knowledge.example_queries import ExampleQuery, attributes_of, moment_
 from cloud.knowledge.sample_queries import SampleQuery, as_row, range_of
 from lifelong.config import load_config
 from lifelong.errors import ConfigError, LifelongError
-from lifelong.knowledge_checks import verify as verify_log
+from lifelong.knowledge.checks import verify as verify_log
 from lifelong.links.storage import open_storage
 from lifelong.records.forget_requests import ForgetRequest, Scope
 from lifelong.records.ids import SampleId, VersionId

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from lifelong.records.label_map import LabelMap
-    from lifelong.training_config import TrainingSection
+    from lifelong.sections.training import TrainingSection
 
 
 def learn(
@@ -104,7 +104,7 @@ def _settings(
 
     from lifelong.config import Config, load_config, load_label_map
     from lifelong.errors import ConfigError
-    from lifelong.training_config import TrainingSection
+    from lifelong.sections.training import TrainingSection
 
     given = load_config(config) if config is not None else Config()
     changes: dict[str, Any] = {}

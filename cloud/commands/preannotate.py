@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.config import Config, load_config, load_label_map
-from lifelong.drafting_config import SSA_MASKS, PreannotationSection
 from lifelong.errors import ConfigError
+from lifelong.sections.drafting import SSA_MASKS, PreannotationSection
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ from cloud.conditions.places import ENOUGH
 from cloud.conditions.rulings import merge_tasks, name_condition, name_of, standing
 from cloud.selecting.picture_features import KeptFeatures
 from lifelong.allocation import Allocation, Allocator, Centre
-from lifelong.conditions_config import ConditionsSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.learning_tasks import GENERAL, task_name
 from lifelong.links.journal import Journal
@@ -32,6 +31,7 @@ from lifelong.records.conditions import Condition, ConditionRuling, TaskMerge
 from lifelong.records.ids import SampleId, VersionId, sha256_hex
 from lifelong.records.model_versions import Release
 from lifelong.records.samples import HardExample
+from lifelong.sections.conditions import ConditionsSection
 
 _AT_ONCE = 64  # pictures that are opened in one look; the service has other work
 _MOST_GATHERED = 1000  # unseen pictures that are compared, the newest; time grows by the square

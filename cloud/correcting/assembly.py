@@ -10,7 +10,7 @@ from cloud.assembly import Cloud, open_label_studio
 from cloud.correcting.desk import Desk, Work
 from cloud.correcting.prompting import Prompting
 from cloud.correcting.stored_pictures import StoredPictures
-from lifelong.label_map_history import LabelMapHistory, read_history
+from lifelong.labels.map_history import LabelMapHistory, read_history
 from lifelong.records.label_map import LabelMap
 from lifelong.records.rounds import Round
 

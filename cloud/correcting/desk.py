@@ -21,7 +21,7 @@ from cloud.correcting.leases import Leases
 from cloud.correcting.prompting import Answered, Answers, Asked
 from cloud.correcting.stored_pictures import StoredPicture, StoredPictures
 from lifelong.errors import LifelongError, ObjectNotFoundError, PromptError, ShapeError
-from lifelong.label_map_history import LabelMapHistory
+from lifelong.labels.map_history import LabelMapHistory
 from lifelong.links.journal import Journal
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.rounds import Round, RoundState

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cloud.demo.scenes import CONDITIONS, draw_scene, write_dataset
 from lifelong.errors import ConfigError
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
 
 

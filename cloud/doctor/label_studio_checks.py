@@ -17,7 +17,7 @@ from lifelong.errors import (
     LifelongError,
     ProjectMismatchError,
 )
-from lifelong.label_map_history import read_history
+from lifelong.labels.map_history import read_history
 
 MEASURED = (1, 23)  # what every call of ours was tried with
 OLDEST = (1, 13)  # before it there were no personal access tokens

@@ -7,9 +7,9 @@ from cloud.doctor.checks import Finding, Patient, broken, warning, well
 from cloud.weights.catalogue import CatalogueEntry, entry_named
 from cloud.weights.check import check
 from cloud.weights.store import is_present, place_of, weights_folder
-from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ModelLoadError
-from lifelong.training_config import SCRATCH
+from lifelong.sections.drafting import MasksSection, PreannotationSection
+from lifelong.sections.training import SCRATCH
 
 # What is meant where `preannotation.masks.model` names none; the same as `sam/by_name.py` says,
 # which takes seconds to import.

@@ -14,7 +14,7 @@ from cloud.job.dataset_index import line_of, open_dataset, rewrite_index
 from cloud.lease import Lease, is_dead
 from lifelong.errors import ConfigError, RoundError
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_map_history import read_history
+from lifelong.labels.map_history import read_history
 
 Say = Callable[[str], object]
 

@@ -15,8 +15,8 @@ from lifelong.errors import (
     ObjectNotFoundError,
     SignatureError,
 )
+from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.keys import CURRENT_RELEASE, KEY_RING, STAGED_RELEASE

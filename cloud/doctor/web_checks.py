@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
-from lifelong.web_config import WebSection
+from lifelong.sections.web import WebSection
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SOON = timedelta(days=21)  # a certificate that ends sooner should have been renewed

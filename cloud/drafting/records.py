@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.drafting.raw_pictures import RawPicture, Shard
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import CorruptRecordError
 from lifelong.links.durable_files import write_whole
 from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.drafting import PreannotationSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

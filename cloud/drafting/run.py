@@ -19,11 +19,11 @@ from cloud.drafting.records import (
     settings_digest,
 )
 from cloud.drafting.workers import DraftWorkers, Finished
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import write_whole
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import to_plain
+from lifelong.sections.drafting import PreannotationSection
 
 logger = logging.getLogger(__name__)
 

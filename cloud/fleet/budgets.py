@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Literal
 
 from lifelong.errors import CorruptRecordError, ObjectNotFoundError
-from lifelong.fleet_config import EdgesSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage
 from lifelong.records.deliveries import UploadBudget
 from lifelong.records.ids import EdgeId, edge_id
 from lifelong.records.keys import EDGES, budget_key
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.fleet import EdgesSection
 
 LOOK_S = 60.0  # between two looks for nodes that have no budget yet
 

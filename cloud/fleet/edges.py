@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lifelong.errors import LifelongError, ObjectNotFoundError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.storage import Entry, Storage
 from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId
 from lifelong.records.keys import EDGES
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import release_for
 
 FAILED_FRAMES = 0.01  # share of the last frames that no model answered, from which on it alarms

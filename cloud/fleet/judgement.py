@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cloud.fleet.edges import SeenEdge, alarms_of, is_silent
-from lifelong.fleet_config import ReleasesSection
 from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId
 from lifelong.records.rollouts import Baseline, Rollout
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import draw_of
 
 # A node that reports but does not run the model may need more time than a stage is observed for:

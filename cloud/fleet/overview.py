@@ -6,11 +6,11 @@ from typing import Any
 from cloud.fleet.edges import Edges, EdgeState, Standing, standing_of
 from cloud.fleet.rollout import Rollouts
 from lifelong.errors import ObjectNotFoundError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.storage import Storage
 from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, to_plain
+from lifelong.sections.fleet import ReleasesSection
 
 
 def fleet_overview(

@@ -23,7 +23,6 @@ from lifelong.errors import (
     ObjectNotFoundError,
     RoundError,
 )
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.records.ids import RoundNumber, VersionId
@@ -31,6 +30,7 @@ from lifelong.records.keys import ROLLOUTS
 from lifelong.records.model_versions import Release
 from lifelong.records.rollouts import Rollout, RolloutState
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import draw_of
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloud.job.manifest_files import read_objects
 from cloud.job.trigger import METRIC
 from cloud.job.volumes import collisions
-from lifelong.comparisons import COMPARISONS
 from lifelong.errors import ConfigError
+from lifelong.judging.comparisons import COMPARISONS
 
 
 class _Spec(BaseModel):

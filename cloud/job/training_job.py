@@ -16,7 +16,7 @@ from cloud.learning.held_back import held_back
 from cloud.learning.leak_watch import LeakWatch
 from lifelong.config import JobSection
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_weights import AUTO
+from lifelong.labels.weights import AUTO
 from lifelong.learning_tasks import task_name
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage

@@ -6,7 +6,7 @@ thrown away. The clock is UTC, as in the local controller's container.
 
 from datetime import UTC, datetime
 
-from lifelong.comparisons import COMPARISONS, is_within
+from lifelong.judging.comparisons import COMPARISONS, is_within
 
 METRIC = "num_of_samples"  # the only one that Sedna offers
 

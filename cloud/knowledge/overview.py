@@ -4,9 +4,9 @@ from typing import Any
 
 from cloud.reports import miou_by_task
 from cloud.selecting.present_counts import Counted, as_written
+from lifelong.knowledge.checkpoints import CHECKPOINTS
+from lifelong.knowledge.log import LOG
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checkpoints import CHECKPOINTS
-from lifelong.knowledge_log import LOG
 from lifelong.learning_tasks import learning_tasks
 from lifelong.links.storage import Storage
 from lifelong.records.forget_requests import Forgotten

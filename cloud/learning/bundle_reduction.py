@@ -7,7 +7,7 @@ from cloud.learning.packing import measured_among, score_quantiles
 from cloud.learning.precision import REDUCTIONS, reduced
 from lifelong.errors import ConfigError
 from lifelong.evaluation import FileHoldout
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.links.durable_files import write_whole
 from lifelong.model_bundle import make_bundle, read_bundle
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifelong.evaluation import Examined, Holdouts, Segmenter, evaluate
-from lifelong.gate_config import GateSection
-from lifelong.label_map_changes import LabelMapChange
-from lifelong.label_readings import LabelCodes, LabelReader
+from lifelong.labels.map_changes import LabelMapChange
+from lifelong.labels.readings import LabelCodes, LabelReader
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.model_versions import EvaluationReport, GateDecision
 from lifelong.records.pixels import Prediction
+from lifelong.sections.gate import GateSection
 
 _NAMELESS = "(no class any more)"
 

@@ -1,6 +1,6 @@
 """What a course came to, in the figures of the field, as one JSON-ready object.
 
-Formulas are in `lifelong/forgetting.py`, intervals in `lifelong/confidence_intervals.py`.
+Formulas are in `lifelong/forgetting.py`, intervals in `lifelong/judging/confidence_intervals.py`.
 """
 
 import math
@@ -10,15 +10,6 @@ from typing import Any
 import numpy as np
 
 from cloud.learning.course import Stage
-from lifelong.confidence_intervals import (
-    Bootstrap,
-    Counts,
-    Interval,
-    drawn_mious,
-    interval_of,
-    mean_gain,
-    miou_interval,
-)
 from lifelong.forgetting import (
     accuracy_matrix,
     average_accuracy,
@@ -29,7 +20,16 @@ from lifelong.forgetting import (
     ianvs_compatible_fwt,
     plasticity,
 )
-from lifelong.picture_counts import paired_counts, unpacked_counts
+from lifelong.judging.confidence_intervals import (
+    Bootstrap,
+    Counts,
+    Interval,
+    drawn_mious,
+    interval_of,
+    mean_gain,
+    miou_interval,
+)
+from lifelong.judging.picture_counts import paired_counts, unpacked_counts
 from lifelong.records.model_versions import EvaluationReport
 
 # Frames of one film resemble their neighbours, so runs of them are drawn together.

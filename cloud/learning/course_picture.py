@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from cloud.learning.course import Stage
 from cloud.learning.course_figures import HOW
-from lifelong.confidence_intervals import miou_interval
-from lifelong.picture_counts import unpacked_counts
+from lifelong.judging.confidence_intervals import miou_interval
+from lifelong.judging.picture_counts import unpacked_counts
 
 _DPI = 110
 

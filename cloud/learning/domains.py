@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lifelong.errors import ConfigError
 from lifelong.evaluation import Examined, FileHoldout
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.records.ids import EdgeId, RoundNumber, SampleId, sha256_hex
 from lifelong.records.label_map import LabelMap
 from lifelong.records.samples import Sample, Split

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lifelong.config import TrainingSection
-from lifelong.label_selection import Unlabelled, choose_for_labels
+from lifelong.labels.selection import Unlabelled, choose_for_labels
 from lifelong.preprocessing import Preprocessing
 from lifelong.training.adapters import network_of
 from lifelong.training.augmentation import normalised
@@ -20,7 +20,7 @@ class LabelChoice:
     """Which ⌈share · N⌉ of a domain's pictures are labelled; their masks are never looked at."""
 
     share: float  # above 0, at most 1
-    strategy: str  # a name of `lifelong/label_selection.py`; an unknown one is refused when asked
+    strategy: str  # a name of `lifelong/labels/selection.py`; an unknown one is refused when asked
 
     def places(
         self, weights: Weights, section: TrainingSection, classes: int, pictures: Pictures

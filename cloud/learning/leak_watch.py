@@ -8,7 +8,7 @@ from pathlib import Path
 from lifelong.errors import ObjectNotFoundError, RecordError
 from lifelong.evaluation import filled, read_holdouts
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.labelled_folders import IMAGE_SUFFIXES
+from lifelong.labels.folders import IMAGE_SUFFIXES
 from lifelong.leakage import Fingerprint, Leak, find_leaks, fingerprint
 from lifelong.links.storage import Storage
 from lifelong.records.ids import VersionId

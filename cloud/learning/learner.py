@@ -19,11 +19,10 @@ from lifelong.errors import (
     TrainingError,
 )
 from lifelong.evaluation import Examined
-from lifelong.label_map_changes import LabelMapChange
-from lifelong.label_map_history import read_history
-from lifelong.label_readings import LabelReader
-from lifelong.label_weights import weight_of
-from lifelong.labels_config import LabelsSection
+from lifelong.labels.map_changes import LabelMapChange
+from lifelong.labels.map_history import read_history
+from lifelong.labels.readings import LabelReader
+from lifelong.labels.weights import weight_of
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import BundleManifest, ModelBundle
 from lifelong.preprocessing import Preprocessing
@@ -34,6 +33,7 @@ from lifelong.records.model_versions import ModelVersion
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import Sample
 from lifelong.replay import choose_exemplars
+from lifelong.sections.labels import LabelsSection
 from lifelong.training.checkpoints import Weights, weights_from_bytes, weights_to_bytes
 from lifelong.training.datasets import Pictures, pictures_from_samples
 from lifelong.training.descriptions import FEWEST_PICTURES

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.learning.familiarity import FamiliarPicture, described, quantiles_of
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import disagreement, frame_scores
+from lifelong.labels.second_looks import mirrored_look
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle
-from lifelong.second_looks import mirrored_look
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.adapters import network_of
 from lifelong.training.checkpoints import Weights, load_weights

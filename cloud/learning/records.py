@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from lifelong.evaluation import FileHoldout, StoredHoldout
+from lifelong.knowledge.known_records import Known
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.known_records import Known
 from lifelong.links.storage import Storage
 from lifelong.records.ids import SampleId, VersionId, sample_id_of, sha256_hex
 from lifelong.records.model_versions import ModelVersion

@@ -16,8 +16,8 @@ from cloud.monitor.difference_maps import DifferenceMap, changes, errors, heat, 
 from cloud.monitor.look import Look
 from cloud.monitor.sample_records import SampleRecords
 from lifelong.errors import LifelongError, ObjectNotFoundError
-from lifelong.label_map_history import read_history
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_history import read_history
+from lifelong.labels.readings import LabelReader
 from lifelong.links.storage import Storage
 from lifelong.overlays import overlay
 from lifelong.records.label_map import LabelMap

@@ -26,7 +26,6 @@ from lifelong.errors import (
     ObjectNotFoundError,
     StorageUnavailableError,
 )
-from lifelong.fleet_config import ReleasesSection
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.storage import Entry, Storage
 from lifelong.records.deliveries import UploadBudget
@@ -36,6 +35,7 @@ from lifelong.records.model_versions import Release
 from lifelong.records.rounds import Round
 from lifelong.records.trainings import Training
 from lifelong.records.wire import from_json
+from lifelong.sections.fleet import ReleasesSection
 
 logger = logging.getLogger(__name__)
 

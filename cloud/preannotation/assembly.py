@@ -14,8 +14,8 @@ from cloud.preannotation.open_vocabulary import OpenVocabularyDrafter, namer_fro
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.semantic_labels import labeler_from
 from cloud.preannotation.text_prompts import text_prompt_drafter
-from lifelong.drafting_config import PreannotationSection
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.drafting import PreannotationSection
 
 # Calibrations of the shipped models, fitted by tools/calibrate_drafts.py and named after the two
 # branches that they were fitted for.

@@ -9,8 +9,8 @@ from cloud.preannotation.fusion import Fusion, fuse
 from cloud.preannotation.mask_proposals import MaskProposer
 from cloud.preannotation.region_masks import MaskProposals, paint, runs_of
 from cloud.preannotation.semantic_labels import SemanticLabeler, class_ids_of
-from lifelong.drafting_config import VoteSection
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
+from lifelong.sections.drafting import VoteSection
 
 
 class ClosedSetDrafter:

@@ -20,11 +20,11 @@ from transformers.utils.logging import disable_progress_bar
 from cloud.drafting.raw_pictures import RawPicture
 from cloud.preannotation.assembly import drafter_from
 from cloud.preannotation.draft_writer import DraftWriter
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import LifelongError
 from lifelong.links.logs import set_up
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import to_plain
+from lifelong.sections.drafting import PreannotationSection
 
 logger = logging.getLogger(__name__)
 

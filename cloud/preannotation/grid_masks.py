@@ -27,7 +27,7 @@ from cloud.preannotation.region_masks import (
     rle_from_part,
 )
 from cloud.preannotation.sam.promptable import Embedding, PromptableModel, Prompts
-from lifelong.drafting_config import SSA_MASKS, MasksSection
+from lifelong.sections.drafting import SSA_MASKS, MasksSection
 
 # Masks of the picture's size that are looked at together: few enough to stay in reach of a CPU's
 # caches, and as many as segment-anything enlarges for a click.

@@ -15,7 +15,7 @@ from cloud.preannotation.program_masks import ProgramProposer
 from cloud.preannotation.region_masks import MaskProposals, no_proposals
 from cloud.preannotation.sam.by_name import promptable_from
 from cloud.preannotation.superpixels import SuperpixelProposer
-from lifelong.drafting_config import MasksSection
+from lifelong.sections.drafting import MasksSection
 
 # A GPU takes the picture and its four first crops in one go. A CPU is no faster for it, and may
 # round a batch of several in another way than one picture.

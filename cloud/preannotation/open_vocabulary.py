@@ -33,9 +33,9 @@ from cloud.preannotation.naming.picture_labelers import PictureLabeler, load_pic
 from cloud.preannotation.ontology import Ontology
 from cloud.preannotation.region_masks import MaskProposals
 from cloud.weights.store import located_hub
-from lifelong.drafting_config import OpenVocabularySection
 from lifelong.errors import LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.drafting import OpenVocabularySection
 
 UNNAMED = "unknown"  # a mask for which no model had any word
 

@@ -21,11 +21,11 @@ from cloud.preannotation.semantic.onnx_labeler import OnnxLabeler
 from cloud.preannotation.semantic.placing import Meanings, placing_of
 from cloud.preannotation.semantic.tiling import TiledLabeler
 from cloud.preannotation.semantic.transformers_labeler import TransformersLabeler
-from lifelong.drafting_config import SemanticSection
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.model_bundle import read_bundle
 from lifelong.preprocessing import enlarged, softmax
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
+from lifelong.sections.drafting import SemanticSection
 from lifelong.segmenter import OnnxSegmenter
 
 TINY_SEGFORMER_WEIGHTS = Path(__file__).parent / "weights" / "tiny_segformer.safetensors"

@@ -16,8 +16,8 @@ from cloud.preannotation.devices import chosen_device
 from cloud.preannotation.naming.loading import loaded
 from cloud.weights.store import located_hub
 from cloud.weights.text_detector_weights import USUAL
-from lifelong.drafting_config import TextPromptsSection
 from lifelong.errors import ConfigError, ModelOutputError
+from lifelong.sections.drafting import TextPromptsSection
 
 GROUNDING_DINO = USUAL["grounding_dino"]
 OWLV2 = USUAL["owlv2"]

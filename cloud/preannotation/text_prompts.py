@@ -19,9 +19,9 @@ from cloud.preannotation.naming.english import words_of
 from cloud.preannotation.region_masks import Rle, box_of, rle_from_mask
 from cloud.preannotation.sam.promptable import Embedding, PromptableModel, Prompts
 from cloud.preannotation.text_detectors import DETECTORS, FoundBoxes, TextDetector
-from lifelong.drafting_config import TextPromptsSection
 from lifelong.errors import ConfigError, ModelOutputError
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.drafting import TextPromptsSection
 
 _UNNAMED = "unknown"
 _MASKS_AT_ONCE = 16  # full-size logits of more would fill the memory

@@ -15,9 +15,9 @@ from cloud.weights.text_detector_weights import (
     detector_lies_here,
     missing_detector,
 )
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import LifelongError, ModelLoadError
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.drafting import PreannotationSection
 
 
 class ConfiguredWords:

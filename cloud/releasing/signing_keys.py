@@ -14,12 +14,12 @@ from nacl import pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
 from lifelong.errors import ConfigError, ObjectNotFoundError, RecordError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.durable_files import sync_folder
 from lifelong.links.storage import Storage
 from lifelong.records.key_ring import KeyRing, KeyState
 from lifelong.records.keys import KEY_RING
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.signatures import SEED_BYTES, Signer, checked_ring
 
 OPERATIONS = pwhash.argon2id.OPSLIMIT_MODERATE

@@ -1,6 +1,6 @@
 """Pixels of classes, counted as classes of today: for reports, queries and triggers.
 
-What is trained on or judged by is read by `lifelong/label_readings.py`, which refuses what it
+What is trained on or judged by is read by `lifelong/labels/readings.py`, which refuses what it
 cannot read; here it is left out, since a report must not fail over one picture.
 """
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from lifelong.errors import LabelMapChangeError
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_map_history import read_history
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_history import read_history
+from lifelong.labels.readings import LabelReader
 from lifelong.links.storage import Storage
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 from lifelong.records.samples import HardExample, Sample

@@ -17,9 +17,9 @@ from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.picture_values import best_first, class_weights, rarity
-from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
 from lifelong.records.samples import HardExample, Sample, Split
+from lifelong.sections.queue import QueueSection
 
 logger = logging.getLogger(__name__)
 

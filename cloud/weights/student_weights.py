@@ -10,8 +10,8 @@ from pathlib import Path
 from cloud.weights.store import located
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.records.label_map import LabelMap
+from lifelong.sections.training import SCRATCH, TrainingSection
 from lifelong.training.initialisation import Beginning, initial_weights
-from lifelong.training_config import SCRATCH, TrainingSection
 
 
 def beginning_of(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cloud.weights.store import located_hub
-from lifelong.drafting_config import PreannotationSection
+from lifelong.sections.drafting import PreannotationSection
 
 USUAL = {
     "grounding_dino": "IDEA-Research/grounding-dino-tiny",

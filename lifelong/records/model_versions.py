@@ -30,7 +30,7 @@ class ModelVersion:
 class PictureCounts:
     """Pixels hit, true and answered, by picture and class: what intervals are made of.
 
-    `lifelong/picture_counts.py` packs and unpacks them.
+    `lifelong/judging/picture_counts.py` packs and unpacks them.
     """
 
     pictures: int  # N

@@ -170,5 +170,5 @@ class Sample:
     annotator: str  # "" for samples that came with their labels
     class_pixels: Mapping[int, int] = field(default_factory=dict)  # class id -> pixels
     # Whose ids mask and class_pixels hold; "": those of the first label map there was. Whoever
-    # reads them goes through `lifelong/label_readings.py`.
+    # reads them goes through `lifelong/labels/readings.py`.
     label_map_digest: str = ""

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lifelong.errors import TrainingError
-from lifelong.label_readings import LabelReader
+from lifelong.labels.readings import LabelReader
 from lifelong.links.storage import Storage
 from lifelong.preprocessing import Preprocessing, network_target
 from lifelong.records.pixels import image_from_bytes, mask_from_png

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lifelong.errors import LabelMapError
-from lifelong.label_map_changes import LabelMapChange
+from lifelong.labels.map_changes import LabelMapChange
 from lifelong.training.checkpoints import Weights, load_weights
 from lifelong.training.networks import build_network
 

@@ -6,7 +6,7 @@ there was a class "tram" may be a tram; and a teacher that never heard of trams 
 Incremental Learning in Semantic Segmentation"), with several such classes in place of their one
 background, and with classes that were renamed, merged and removed.
 
-The values of a target are label codes (`lifelong/label_readings.py`): class ids, 255 for nobody
+The values of a target are label codes (`lifelong/labels/readings.py`): class ids, 255 for nobody
 knows, and codes that stand for several classes of which one is right.
 """
 
@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lifelong.label_map_changes import LabelMapChange
-from lifelong.label_readings import LabelCodes, plain_codes
+from lifelong.labels.map_changes import LabelMapChange
+from lifelong.labels.readings import LabelCodes, plain_codes
 from lifelong.records.label_map import IGNORE_INDEX
 from lifelong.training.checkpoints import Weights, weights_sha256
 from lifelong.training.distillation import distillation_loss

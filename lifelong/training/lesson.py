@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lifelong.config import TrainingSection
-from lifelong.label_readings import LabelCodes
+from lifelong.labels.readings import LabelCodes
 from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import sha256_hex
 from lifelong.training.checkpoints import Weights, weights_sha256

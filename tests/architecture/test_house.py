@@ -1,6 +1,7 @@
 """The house keeps its rules: names, sizes, empty package files, import contracts."""
 
 import ast
+import configparser
 import os
 import re
 import subprocess
@@ -31,6 +32,29 @@ def test_the_import_contracts_hold() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_every_rule_of_lifelong_is_held_to_need_no_torch() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter", encoding="utf-8")
+    held = contracts["importlinter:contract:rules-are-torch-free"]["source_modules"].split()
+    modules = [path.stem for path in (ROOT / "lifelong").glob("*.py") if path.stem != "__init__"]
+    rooms = [path.parent.name for path in (ROOT / "lifelong").glob("*/__init__.py")]
+    assert held == sorted(f"lifelong.{name}" for name in {*modules, *rooms} - {"training"})
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in MODULES}), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_a_room_is_no_hall(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) <= 45, "modules that belong together want a room"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_page_of_the_house_names_every_room(package: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = [path.parent.relative_to(ROOT) for path in (ROOT / package).glob("*/__init__.py")]
+    assert [str(room) for room in rooms if f"| `{room.as_posix()}/` |" not in page] == []
 
 
 def test_kb03_nothing_of_ours_unpickles() -> None:

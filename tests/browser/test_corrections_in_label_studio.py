@@ -20,12 +20,12 @@ from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from cloud.demo.scenes import draw_scene
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import jpeg_from_image, mask_from_png, png_from_mask
 from lifelong.records.samples import AnnotationTask
+from lifelong.sections.annotation import LabelStudioSection
 from tests.browser.test_draft_in_label_studio import DRAWN
 from tests.builders import a_pre_annotation
 from tests.camvid import CAMVID

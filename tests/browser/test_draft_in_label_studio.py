@@ -13,10 +13,10 @@ from playwright.sync_api import sync_playwright
 from annotation.exchange import Exchange
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.pixels import jpeg_from_image, png_from_mask
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import SMALL_MAP, a_mask, a_pre_annotation
 from tests.chromium import ARGUMENTS, CHROMIUM, log_in
 

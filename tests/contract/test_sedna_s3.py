@@ -14,7 +14,7 @@ import pytest
 from cloud.assembly import open_cloud
 from cloud.sedna_eval import eval_worker
 from cloud.sedna_train import train_worker
-from edge.deployed_file import DeployedFile
+from edge.models.deployed_file import DeployedFile
 from lifelong.errors import SednaError
 from lifelong.links.journal import Journal
 from lifelong.links.sedna import ReportedModel, WorkerKind, read_environment, sednas_account

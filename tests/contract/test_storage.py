@@ -14,11 +14,10 @@ import pytest
 
 from cloud.admissions import Admissions
 from cloud.inbox import Inbox
+from edge.delivery.outbox import Outbox
+from edge.delivery.upload_rules import UploadRules
+from edge.delivery.uploader import Uploader
 from edge.errands import Errand
-from edge.outbox import Outbox
-from edge.upload_rules import UploadRules
-from edge.uploader import Uploader
-from lifelong.delivery_config import OutboxSection
 from lifelong.errors import (
     ChecksumError,
     ConfigError,
@@ -35,6 +34,7 @@ from lifelong.links.sedna import sednas_account
 from lifelong.links.storage import S3Account, Storage, checked_key, open_storage
 from lifelong.records.ids import sha256_hex
 from lifelong.records.wire import to_json
+from lifelong.sections.delivery import OutboxSection
 from tests.builders import a_frame, a_hard_example, a_prediction
 from tests.edge_fixtures import HandClock
 

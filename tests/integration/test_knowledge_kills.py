@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import SampleId, sha256_hex
 from tests.builders import a_sample

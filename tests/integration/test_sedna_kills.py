@@ -23,8 +23,8 @@ from cloud.assembly import open_cloud
 from cloud.job import worker_files
 from cloud.sedna_eval import eval_worker
 from cloud.sedna_train import train_worker
+from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify
 from lifelong.links.sedna import ReportedModel
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sha256_hex

@@ -12,8 +12,8 @@ from cloud.preannotation.sam.sam2 import Sam2, load_sam2
 from cloud.preannotation.sam.segment_anything_model import SegmentAnythingModel
 from cloud.preannotation.sam.tiny import load_tiny_sam
 from cloud.weights.sam_names import SAM_MODELS, sam_model, sam_name, sam_weights
-from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError
+from lifelong.sections.drafting import MasksSection
 
 # Trained with focal loss, the tiny SAM's logits are small: an offset of 1 would call every mask
 # unstable.

@@ -13,9 +13,9 @@ from PIL import Image
 from annotation.assist.access import ProjectAccess, Studio
 from annotation.assist.pictures import Pictures
 from annotation.label_studio_server import LabelStudioServer
-from lifelong.assist_config import AssistSection
 from lifelong.errors import PictureAccessError
 from lifelong.records.ids import sha256_hex
+from lifelong.sections.assist import AssistSection
 from tests.integration_fixtures import EXECUTABLE, TEMPLATE
 
 pytestmark = pytest.mark.integration

@@ -22,12 +22,12 @@ from annotation.formats.label_studio_json import mask_of_task, tasks_from_export
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
 from annotation.task_fields import SAMPLE
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import png_from_mask
 from lifelong.records.samples import PreAnnotation
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import a_jpeg, a_pre_annotation
 from tests.camvid import camvid_masks
 from tests.unit.annotation.maps import ragged_maps

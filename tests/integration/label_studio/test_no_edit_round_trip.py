@@ -13,11 +13,11 @@ from annotation.formats.ssa import mask_from_ssa, ssa_from_mask
 from annotation.formats.train_ids import read_train_ids, write_train_ids
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.pixels import png_from_mask
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import a_jpeg, a_pre_annotation
 from tests.camvid import camvid_masks
 

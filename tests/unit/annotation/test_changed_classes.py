@@ -13,8 +13,8 @@ from annotation.labeling_config import (
 )
 from annotation.project import ensure_project
 from lifelong.errors import ProjectMismatchError
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory
 from lifelong.records.label_map import LabelMap
 from tests.fakes_label_studio import FakeStudio
 

@@ -17,14 +17,14 @@ from annotation.labeling_config import OUR_TOOLS
 from annotation.page_marks import PageMark, mark_of, marked
 from annotation.regions import Region, mask_from_regions
 from annotation.task_fields import NOTE
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import LabelMapError, LabelStudioUnavailableError
 from lifelong.links.journal import Journal, read_events, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import label_map_of
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.samples import AnnotationTask
-from lifelong.review_config import ReviewSection
+from lifelong.sections.annotation import LabelStudioSection
+from lifelong.sections.review import ReviewSection
 from tests.builders import HEIGHT, SMALL_MAP, WIDTH, a_mask, stored_drafts
 from tests.fakes_label_studio import FakeStudio
 

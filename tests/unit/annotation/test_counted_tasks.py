@@ -16,7 +16,7 @@ from annotation.studio_tasks import StudioAnnotation, StudioPrediction, StudioTa
 from annotation.task_fields import ROUND, SAMPLE
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber, SampleId
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 from tests.builders import SMALL_MAP, a_mask
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from annotation.review.standing import (
 from annotation.studio_tasks import StudioAnnotation, StudioTask
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, SampleId
-from lifelong.review_config import ReviewSection
+from lifelong.sections.review import ReviewSection
 from tests.builders import NOON
 
 

@@ -21,10 +21,10 @@ from cloud.assist_service.serving import (
     serve_assist,
 )
 from cloud.cli import app
-from lifelong.annotation_config import LabelStudioSection
-from lifelong.assist_config import AssistSection
 from lifelong.config import Config, WebSection
 from lifelong.errors import ConfigError
+from lifelong.sections.annotation import LabelStudioSection
+from lifelong.sections.assist import AssistSection
 from tests.fakes_label_studio import FakeStudio
 
 CREDENTIALS = Credentials("cornerloop", "pw")

@@ -25,14 +25,14 @@ from cloud.annotators.auto_accept_rule import (
 )
 from cloud.cli import app
 from lifelong.errors import ShapeError
-from lifelong.label_weights import AUTO, weight_of
-from lifelong.labels_config import LabelsSection
+from lifelong.labels.weights import AUTO, weight_of
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber, SampleId, sha256_hex
 from lifelong.records.keys import draft_key, edge_mask_key
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation, Skip
+from lifelong.sections.labels import LabelsSection
 from tests.builders import NOON, a_mask, a_pre_annotation, a_sample
 
 BY = "tiny+tiny_segformer"

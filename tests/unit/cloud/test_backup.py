@@ -34,8 +34,8 @@ from cloud.lease import Lease
 from cloud.releasing.floor import GAP, safely_above
 from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.config import Config
 from lifelong.errors import (
     ChecksumError,
@@ -47,8 +47,8 @@ from lifelong.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from lifelong.knowledge.checks import verify as verify_log
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify as verify_log
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import RoundNumber

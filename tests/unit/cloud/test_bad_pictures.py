@@ -16,9 +16,9 @@ from cloud.preannotation.draft_writer import DraftWriter
 from cloud.preannotation.mask_proposals import NoProposer
 from cloud.preannotation.region_masks import mask_in_box
 from cloud.preannotation.semantic_labels import TinyLabeler
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError, ImageError
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import PreannotationSection
 
 SIZE = (60, 84)  # height, width
 

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from cloud.cli import app
 from cloud.fleet.budgets import Budgets
-from lifelong.fleet_config import EdgesSection
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import EdgeId
+from lifelong.sections.fleet import EdgesSection
 from tests.builders import NOON
 from tests.edge_fixtures import HandClock
 

@@ -14,18 +14,18 @@ from cloud.selecting.present_counts import PresentCounts
 from cloud.selecting.selection import Queue
 from lifelong.errors import LabelMapChangeError
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader
 from lifelong.links.journal import Journal
 from lifelong.links.storage import open_storage
-from lifelong.queue_config import QueueSection
 from lifelong.records.escalations import ANSWER_MASK
 from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.model_versions import ModelVersion
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from lifelong.records.samples import Annotation, AnnotationTask, PreAnnotation
+from lifelong.sections.queue import QueueSection
 from tests.builders import (
     NOON,
     SMALL_MAP,

@@ -9,9 +9,9 @@ from cloud.learning.class_examination import examined, rules_for, with_classes_t
 from lifelong.config import Config
 from lifelong.errors import LabelMapChangeError
 from lifelong.gate import decide
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader
 from lifelong.records.ids import VersionId
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import Prediction

@@ -10,8 +10,8 @@ from cloud.class_changes import label_map_json
 from cloud.learning.learner import Learner, publish_candidate
 from lifelong.config import GateSection, TrainingSection
 from lifelong.errors import LabelMapChangeError
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import record_change
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import record_change
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, sha256_hex
 from lifelong.records.pixels import png_from_mask

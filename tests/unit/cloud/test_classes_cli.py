@@ -12,7 +12,7 @@ from cloud.class_changes import parsed_operations
 from cloud.cli import app
 from lifelong.config import load_config, read_label_map
 from lifelong.errors import ConfigError, LabelMapChangeError
-from lifelong.label_map_history import read_history
+from lifelong.labels.map_history import read_history
 from tests.builders import a_sample
 
 BEFORE = ("road", "car", "bus")

@@ -13,11 +13,11 @@ from cloud.selecting.selection import Queue
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
-from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId, sample_id_of
 from lifelong.records.keys import image_key
 from lifelong.records.pixels import jpeg_from_image
 from lifelong.records.samples import HardExample
+from lifelong.sections.queue import QueueSection
 from tests.builders import a_hard_example, a_mask_png, a_sample
 
 SIZE = (32, 48)

@@ -23,7 +23,6 @@ from cloud.conditions.rulings import (
     standing,
 )
 from cloud.reports import rounds_overview
-from lifelong.conditions_config import ConditionsSection
 from lifelong.config import Config
 from lifelong.errors import ConditionError, LifelongError
 from lifelong.model_bundle import make_bundle
@@ -34,6 +33,7 @@ from lifelong.records.novelty import Familiarity
 from lifelong.records.pixels import jpeg_from_image
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import to_json
+from lifelong.sections.conditions import ConditionsSection
 from tests.builders import NOON, a_hard_example, a_sample, an_image
 from tests.tiny_bundle import tiny_bundle
 

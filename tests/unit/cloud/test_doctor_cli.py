@@ -20,7 +20,7 @@ from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.repairs import end_torn_line, free_lease, mend_project
 from cloud.lease import Lease, Term
 from lifelong.errors import LifelongError
-from lifelong.label_map_changes import LabelMapChange
+from lifelong.labels.map_changes import LabelMapChange
 from lifelong.links.journal import utc_now
 from lifelong.records.keys import LABEL_MAPS
 from lifelong.records.wire import from_json, to_json

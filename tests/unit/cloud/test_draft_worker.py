@@ -5,8 +5,8 @@ import torch
 
 from cloud.preannotation.draft_worker import _drafted, on_own_device
 from cloud.preannotation.draft_writer import DraftWriter
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ImageError
+from lifelong.sections.drafting import PreannotationSection
 
 TOLD = {"path": "/p/a.png", "name": "a.png", "draft": "a"}
 

@@ -22,9 +22,9 @@ from cloud.drafting.raw_pictures import RawPicture, Shard
 from cloud.drafting.records import DraftRecord, Failure, read_record, report_path
 from cloud.drafting.run import DraftingRun, RunReport, exit_code_of, warnings_of
 from cloud.drafting.workers import DraftWorkers
-from lifelong.drafting_config import MasksSection, PreannotationSection, VoteSection
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import MasksSection, PreannotationSection, VoteSection
 
 # Every worker process loads torch: seconds each.
 pytestmark = pytest.mark.slow

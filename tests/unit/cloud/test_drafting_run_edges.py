@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from cloud.drafting.run import DraftingRun, RunReport, exit_code_of, warnings_of
-from lifelong.drafting_config import PreannotationSection, TextPromptsSection
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import PreannotationSection, TextPromptsSection
 from tests.builders import an_image
 
 

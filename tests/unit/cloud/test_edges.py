@@ -14,13 +14,13 @@ from cloud.assembly import make_watch, open_cloud
 from cloud.cli import app
 from cloud.fleet.edges import Edges, EdgeState, alarms_of, standing_of
 from lifelong.config import load_config
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import utc_now
 from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.keys import bundle_key, health_key
 from lifelong.records.model_versions import Release
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.fleet import ReleasesSection
 from tests.builders import NOON
 from tests.simulated_fleet import TimedStorage, VirtualClock, a_fleet, live
 from tests.tiny_bundle import tiny_bundle

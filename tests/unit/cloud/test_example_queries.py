@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from cloud.cli import app
 from cloud.inbox import Inbox
 from cloud.knowledge.example_queries import ORDERS, ExampleQuery, admitted_examples, moment_of
+from edge.delivery.outbox import Outbox
+from edge.delivery.uploader import Uploader
 from edge.errands import Errand
-from edge.outbox import Outbox
-from edge.uploader import Uploader
-from lifelong.delivery_config import OutboxSection
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.links.storage import open_storage
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.delivery import OutboxSection
 from tests.builders import NOON, a_frame, a_hard_example, a_prediction
 
 EXAMPLES = [

@@ -8,11 +8,11 @@ import torch
 
 from cloud.learning.familiarity import QUANTILES, FamiliarPicture, chosen_evenly, described
 from cloud.learning.packing import packed
-from lifelong.edge_config import HardExamplesSection
 from lifelong.errors import ModelLoadError
 from lifelong.hard_examples import judge
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle, read_bundle
 from lifelong.preprocessing import Preprocessing
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.checkpoints import weights_of
 from lifelong.training.networks import build_network

@@ -14,8 +14,8 @@ from cloud.fleet.affected_models import advice, affected_models
 from cloud.inbox import Inbox
 from cloud.rounds import Rounds
 from lifelong.errors import LabelStudioUnavailableError, StorageUnavailableError
+from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify
 from lifelong.links.journal import read_events
 from lifelong.links.storage import open_storage
 from lifelong.records.deliveries import Receipt

@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from annotation.webhooks import HINT_PATH, SECRET_HEADER
 from cloud.service import Service
 from cloud.web.app import make_app
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import RoundsSection
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import NOON
 from tests.web_parts import some_parts
 

@@ -7,15 +7,15 @@ from typer.testing import CliRunner
 
 from cloud.assembly import open_cloud
 from cloud.cli import app
-from edge.model_updates import LOOKS_BETWEEN_RINGS, ModelUpdates
-from edge.trust import open_trust
+from edge.models.model_updates import LOOKS_BETWEEN_RINGS, ModelUpdates
+from edge.models.trust import open_trust
 from lifelong.config import load_config
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import bundle_key
 from lifelong.records.label_map import CITYSCAPES
-from lifelong.updates_config import UpdatesSection
+from lifelong.sections.updates import UpdatesSection
 from tests.edge_fixtures import street_bundle
 
 OLD, NEW = street_bundle(0), street_bundle(1)

@@ -22,15 +22,15 @@ from cloud.annotators.lost_work import ROOM, LostWork, note_lost_work
 from cloud.lease import Lease
 from cloud.rounds import Rounds
 from cloud.service import Service
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.config import RoundsSection
 from lifelong.errors import LabelStudioUnavailableError
-from lifelong.label_map_history import read_history
+from lifelong.labels.map_history import read_history
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import AnnotationTask
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import SMALL_MAP, a_mask, stored_drafts
 from tests.fakes_label_studio import FakeStudio
 

@@ -14,8 +14,8 @@ from cloud.preannotation.region_masks import mask_from_rle
 from cloud.preannotation.sam.original import load_original_sam
 from cloud.preannotation.sam.tiny import TinyImageEncoder, load_tiny_sam
 from cloud.preannotation.superpixels import SuperpixelProposer
-from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, ModelLoadError
+from lifelong.sections.drafting import MasksSection
 
 
 @pytest.fixture(scope="module")

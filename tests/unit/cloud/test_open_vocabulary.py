@@ -15,9 +15,9 @@ from cloud.preannotation.open_vocabulary import (
     namer_from,
 )
 from cloud.preannotation.region_masks import no_proposals, proposals_from_rles, rle_from_mask
-from lifelong.drafting_config import OpenVocabularySection
 from lifelong.errors import LabelMapError, ShapeError
 from lifelong.records.label_map import CITYSCAPES, label_map_of
+from lifelong.sections.drafting import OpenVocabularySection
 
 IMAGE = np.arange(20 * 30 * 3, dtype=np.uint32).reshape(20, 30, 3).astype(np.uint8)
 CAR, TREE, ROAD = (CITYSCAPES.id_of(name) for name in ("car", "vegetation", "road"))

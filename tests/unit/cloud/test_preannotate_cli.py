@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from cloud.commands.preannotate import section_from, section_of
-from lifelong.drafting_config import (
+from lifelong.errors import ConfigError
+from lifelong.sections.drafting import (
     MasksSection,
     PreannotationSection,
     SemanticSection,
     TextPromptsSection,
     VoteSection,
 )
-from lifelong.errors import ConfigError
 
 UNSAID = {
     "masks": None, "mask_weights": None, "semantic": None, "open_vocabulary": False,

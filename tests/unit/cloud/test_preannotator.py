@@ -12,12 +12,12 @@ from cloud.preannotation.region_masks import (
     proposals_from_rles,
     rle_from_mask,
 )
-from lifelong.drafting_config import VoteSection
 from lifelong.errors import ChecksumError, ImageError, ObjectNotFoundError
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, sha256_hex
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import mask_from_png
+from lifelong.sections.drafting import VoteSection
 from tests.builders import HEIGHT, WIDTH, a_hard_example, a_jpeg
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from cloud.preannotation.mask_proposals import proposer_from
 from cloud.preannotation.program_masks import ProgramProposer
-from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
+from lifelong.sections.drafting import MasksSection
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 HALF = '{"masks": [{"size": [4, 6], "counts": [12, 12]}], "scores": [0.25]}'

@@ -12,10 +12,10 @@ from annotation.formats.ssa import ssa_from_mask
 from annotation.pushing import Pushing
 from annotation.regions import mask_from_regions
 from cloud.drafting.pushed_pictures import OUTSIDE, PushReport, push_pictures
-from lifelong.annotation_config import LabelStudioSection
 from lifelong.errors import RecordError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
+from lifelong.sections.annotation import LabelStudioSection
 from tests.builders import SMALL_MAP, a_jpeg, a_mask
 from tests.fakes_label_studio import FakeStudio
 

@@ -28,7 +28,6 @@ from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.picture_values import best_first, class_weights, distances_to_nearest, rarity
-from lifelong.queue_config import QueueSection
 from lifelong.records.ids import SampleId, VersionId
 from lifelong.records.pixels import (
     image_from_bytes,
@@ -37,6 +36,7 @@ from lifelong.records.pixels import (
     png_from_mask,
 )
 from lifelong.records.samples import HardExample, Split
+from lifelong.sections.queue import QueueSection
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import NOON, a_hard_example, a_jpeg, a_mask_png, a_sample, an_image
 from tests.tiny_bundle import tiny_bundle

@@ -11,7 +11,6 @@ from cloud.fleet.edges import Edges
 from cloud.fleet.rollout import Rollouts
 from cloud.releasing.releases import Releases
 from lifelong.errors import ConfigError, RoundError, StorageUnavailableError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage
 from lifelong.records.edge_health import EdgeHealth
@@ -20,6 +19,7 @@ from lifelong.records.keys import CURRENT_RELEASE, STAGED_RELEASE, bundle_key
 from lifelong.records.model_versions import Release
 from lifelong.records.rollouts import Rollout, RolloutState
 from lifelong.records.wire import to_json
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import draw_of
 from tests.simulated_fleet import (
     REPORT_MINUTES,

@@ -13,7 +13,6 @@ from cloud.rounds import Rounds
 from cloud.service import Service
 from lifelong.config import RoundsSection
 from lifelong.errors import StorageUnavailableError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.journal import Journal
 from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import EdgeId, RoundNumber
@@ -21,6 +20,7 @@ from lifelong.records.keys import bundle_key, health_key
 from lifelong.records.rollouts import RolloutState
 from lifelong.records.rounds import RoundState
 from lifelong.records.wire import to_json
+from lifelong.sections.fleet import ReleasesSection
 from tests.builders import a_round
 from tests.edge_fixtures import HandClock
 from tests.simulated_fleet import TimedStorage, VirtualClock

@@ -15,7 +15,7 @@ from lifelong.records.edge_health import EdgeHealth
 from lifelong.records.ids import RoundNumber
 from lifelong.records.pixels import png_from_mask
 from lifelong.records.rounds import RoundState
-from lifelong.trigger_config import ConditionSection, TimerSection, TriggerSection
+from lifelong.sections.trigger import ConditionSection, TimerSection, TriggerSection
 from tests.builders import NOON, SMALL_MAP, a_hard_example, a_jpeg, a_round
 
 

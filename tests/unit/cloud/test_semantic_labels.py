@@ -20,9 +20,9 @@ from cloud.preannotation.semantic_labels import (
     class_ids_of,
     labeler_from,
 )
-from lifelong.drafting_config import SemanticSection
 from lifelong.errors import ConfigError, LabelMapError, ModelLoadError, ModelOutputError
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import SemanticSection
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import SMALL_MAP, an_image
 from tests.tiny_bundle import tiny_bundle

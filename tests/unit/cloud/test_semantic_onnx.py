@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cloud.preannotation.semantic.onnx_labeler import OnnxLabeler
 from cloud.preannotation.semantic_labels import class_ids_of, labeler_from
-from lifelong.drafting_config import SemanticSection
 from lifelong.errors import LabelMapError, ModelLoadError, ModelOutputError
+from lifelong.sections.drafting import SemanticSection
 from tests.builders import SMALL_MAP, an_image
 
 # Logits are 10 times a colour channel, so that class 0 is where red is strongest.

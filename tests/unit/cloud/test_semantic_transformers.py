@@ -33,8 +33,8 @@ from transformers import (
 
 from cloud.preannotation.semantic.transformers_labeler import TransformersLabeler
 from cloud.preannotation.semantic_labels import class_ids_of, labeler_from
-from lifelong.drafting_config import SemanticSection
 from lifelong.errors import LabelMapError, ModelLoadError
+from lifelong.sections.drafting import SemanticSection
 from tests.builders import SMALL_MAP, an_image
 
 NAMES = ("road", "car", "person")

@@ -9,11 +9,11 @@ from nacl import pwhash
 from cloud.releasing.key_rings import first_ring, publish_ring, revoked, rotated, with_key
 from cloud.releasing.signing_keys import new_seed, read_secret, signer_source, write_secret
 from lifelong.errors import ConfigError, SignatureError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.links.storage import open_storage
 from lifelong.records.key_ring import KeyState
 from lifelong.records.keys import KEY_RING, key_ring_key
 from lifelong.records.wire import to_json
+from lifelong.sections.fleet import ReleasesSection
 from tests.signing import a_ring, a_signer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -21,12 +21,12 @@ from cloud.weights.store import located
 from cloud.weights.student_weights import beginning_of, place_of_init
 from cloud.weights.transfer import WebFiles
 from lifelong.config import Config, TrainingSection, load_config
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ChecksumError, ConfigError, ModelLoadError
 from lifelong.model_bundle import read_bundle
 from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import bundle_key
 from lifelong.records.pixels import jpeg_from_image, png_from_mask
+from lifelong.sections.drafting import PreannotationSection
 from lifelong.training.checkpoints import weights_of, weights_to_bytes
 from lifelong.training.networks import build_network
 from lifelong.training.segformer import SIZES

@@ -27,9 +27,9 @@ from cloud.preannotation.text_detectors import (
     token_owners,
 )
 from cloud.preannotation.text_prompts import text_prompt_drafter
-from lifelong.drafting_config import MasksSection, TextPromptsSection
 from lifelong.errors import ConfigError, ModelLoadError, ModelOutputError
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import MasksSection, TextPromptsSection
 
 # Grounding DINO's own answer to "car. traffic light. man.": tokens and what each box lit.
 SENTENCE = ["[CLS]", "car", ".", "traffic", "light", ".", "man", ".", "[SEP]"]

@@ -10,8 +10,8 @@ import pytest
 from cloud.code_version import code_version, git_revision, source_sha256
 from cloud.learning.records import examination_setting, training_records
 from lifelong.evaluation import FileHoldout, StoredHoldout
+from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
-from lifelong.knowledge_checks import verify
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import ModelVersion

@@ -18,10 +18,10 @@ from cloud.preannotation.word_choice import ConfiguredWords
 from cloud.preannotation.word_finder import ClassWords, DetectorWords, Vocabulary
 from cloud.weights.text_detector_weights import missing_detector
 from lifelong.config import Config
-from lifelong.drafting_config import MasksSection, PreannotationSection
 from lifelong.errors import ConfigError, ModelOutputError, PromptError
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.prompts import Prompt
+from lifelong.sections.drafting import MasksSection, PreannotationSection
 from tests.drawn_shapes import ColourModel
 from tests.tiny_drafting_models import save_grounding_dino, save_owlv2
 

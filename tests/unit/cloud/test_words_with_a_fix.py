@@ -18,10 +18,10 @@ from cloud.assist.model_room import ModelRoom
 from cloud.assist_service.models import AssistLoader
 from cloud.assist_service.serving import assist_config
 from cloud.sedna_eval import evaluate_folder
-from lifelong.assist_config import AssistSection
 from lifelong.config import Config, load_config, load_label_map
 from lifelong.errors import LifelongError
 from lifelong.links.storage import open_storage
+from lifelong.sections.assist import AssistSection
 from tests.unit.annotation.assist.servers import serving
 
 NOBODY = "http://127.0.0.1:9"  # the port of discarding, where nothing listens

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edge.answers import Answers
-from lifelong.edge_config import AnswersSection
 from lifelong.records.ids import sha256_hex
 from lifelong.records.pixels import mask_from_png
+from lifelong.sections.edge import AnswersSection
 from tests.builders import NOON, SMALL_MAP, a_frame, a_mask, a_prediction
 
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cloud.releasing.bundle_chunks import collect_chunks, publish_chunks
-from edge.bundle_fetch import BundleFetch
-from edge.kept_models import KeptModels, Offer
+from edge.models.bundle_fetch import BundleFetch
+from edge.models.kept_models import KeptModels, Offer
 from lifelong.bundle_chunks import LARGEST, SMALLEST, pieces
 from lifelong.errors import ChecksumError, CorruptRecordError, StorageUnavailableError
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle
@@ -218,7 +218,7 @@ def test_a_full_disk_costs_the_resuming_and_not_the_fetch(road, monkeypatch):
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.bundle_fetch.write_whole", full)
+    monkeypatch.setattr("edge.models.bundle_fetch.write_whole", full)
     bundle = network(seed=5)
     assert road.fetch.fetch(road.publish(bundle)).data == bundle.to_bytes()
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.camera_sources import camera_feed, rtsp_feed, with_transport, without_user
-from edge.live_frames import FeedLostError, LiveFrames
 from edge.seen_frames import SeenFrames
-from lifelong.edge_config import CameraSource, RtspSource
+from edge.sources.camera_sources import camera_feed, rtsp_feed, with_transport, without_user
+from edge.sources.live_frames import FeedLostError, LiveFrames
 from lifelong.errors import ConfigError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame
+from lifelong.sections.edge import CameraSource, RtspSource
 from tests.edge_fixtures import events
 from tests.rtsp_server import STEP, RtspCamera, brightness
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.links.journal import Journal
 from lifelong.records.label_map import CITYSCAPES, LabelMap
 from tests.builders import SMALL_MAP

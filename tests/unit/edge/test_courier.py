@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from cloud.inbox import Inbox
-from edge.outbox import Outbox
-from edge.upload_budget import Budget
-from edge.upload_ledger import Ledger
-from edge.upload_rules import UploadRules
-from edge.uploader import REFUSALS, Uploader
-from lifelong.delivery_config import OutboxSection, UploadSection
+from edge.delivery.outbox import Outbox
+from edge.delivery.upload_budget import Budget
+from edge.delivery.upload_ledger import Ledger
+from edge.delivery.upload_rules import UploadRules
+from edge.delivery.uploader import REFUSALS, Uploader
 from lifelong.errors import StorageUnavailableError
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.records.deliveries import Receipt
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.delivery import OutboxSection, UploadSection
 from tests.builders import NOON, a_frame, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 

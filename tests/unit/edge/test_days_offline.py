@@ -10,16 +10,16 @@ import pytest
 
 from cloud.inbox import Inbox
 from edge.boot_clock import Moment
-from edge.example_files import JPEG_QUALITY
-from edge.outbox import Outbox
-from edge.upload_budget import Budget
-from edge.upload_ledger import DAY_S, HOUR_S, Ledger
-from edge.upload_rules import UploadRules
-from lifelong.delivery_config import OutboxSection, UploadSection
+from edge.delivery.example_files import JPEG_QUALITY
+from edge.delivery.outbox import Outbox
+from edge.delivery.upload_budget import Budget
+from edge.delivery.upload_ledger import DAY_S, HOUR_S, Ledger
+from edge.delivery.upload_rules import UploadRules
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sample_id_of
 from lifelong.records.pixels import jpeg_from_image
+from lifelong.sections.delivery import OutboxSection, UploadSection
 from tests.builders import NOON, a_frame, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 

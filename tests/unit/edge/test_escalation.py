@@ -9,7 +9,6 @@ import pytest
 
 from edge.escalation import Escalation, merged
 from edge.privacy import Filtered, Privacy, doubtful_box
-from lifelong.edge_config import EscalationSection, HardExamplesSection, PrivacySection
 from lifelong.errors import StorageUnavailableError
 from lifelong.hard_examples import Verdict, judge
 from lifelong.links.journal import Journal
@@ -17,6 +16,7 @@ from lifelong.records.escalations import Answer, Question
 from lifelong.records.ids import EdgeId, sha256_hex
 from lifelong.records.pixels import Frame, Prediction, image_from_bytes, png_from_mask
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.edge import EscalationSection, HardExamplesSection, PrivacySection
 from tests.builders import SMALL_MAP, a_frame, a_mask, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, events
 

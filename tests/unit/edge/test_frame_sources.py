@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge.frame_sources import FolderFrames, Patience
 from edge.seen_frames import SeenFrames
-from lifelong.edge_config import FolderSource
+from edge.sources.frame_sources import FolderFrames, Patience
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame
+from lifelong.sections.edge import FolderSource
 from tests.builders import a_jpeg, an_image
 from tests.edge_fixtures import events, make_old, write_frames
 

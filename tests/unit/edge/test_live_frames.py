@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.live_frames import BLOCK, DAMAGED_IN_A_ROW, FeedLostError, LiveFrames
 from edge.seen_frames import SeenFrames
+from edge.sources.live_frames import BLOCK, DAMAGED_IN_A_ROW, FeedLostError, LiveFrames
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame

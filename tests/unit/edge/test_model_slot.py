@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errands import Errand
-from edge.model_slot import ModelSlot
+from edge.models.model_slot import ModelSlot
 from lifelong.errors import ModelLoadError, ModelOutputError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle

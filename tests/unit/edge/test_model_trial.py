@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errands import Errand
-from edge.model_slot import ModelSlot
-from edge.model_trial import ModelTrial, check_answer
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
+from edge.models.model_slot import ModelSlot
+from edge.models.model_trial import ModelTrial, check_answer
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.errors import ModelLoadError, ModelOutputError, TrialError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import BundleManifest, ModelBundle, make_bundle

@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge.kept_models import Offer
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
+from edge.models.kept_models import Offer
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.errors import StorageUnavailableError
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sha256_hex

@@ -238,7 +238,7 @@ def test_b5_a_full_disk_neither_stops_the_node_nor_loses_count(tmp_path, storage
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    for name in ("edge.outbox.write_synced", "edge.seen_frames.os.write", "os.write"):
+    for name in ("edge.delivery.outbox.write_synced", "edge.seen_frames.os.write", "os.write"):
         monkeypatch.setattr(name, full)
     monkeypatch.setattr("edge.health.write_whole", full)
     for module in ("kept_models", "refusals", "probation", "bundle_fetch", "trust"):

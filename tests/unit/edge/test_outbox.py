@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.outbox import Outbox
-from lifelong.delivery_config import OutboxSection
+from edge.delivery.outbox import Outbox
 from lifelong.hard_examples import Verdict
 from lifelong.links import durable_files
 from lifelong.links.durable_files import UNFINISHED
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sample_id_of
 from lifelong.records.pixels import image_from_bytes, mask_from_png
+from lifelong.sections.delivery import OutboxSection
 from tests.builders import a_frame, a_jpeg, a_prediction
 from tests.edge_fixtures import HandClock, events, with_exif
 
@@ -231,8 +231,8 @@ def test_edge_08_killed_at_any_step_an_entry_is_whole_or_absent(
 
         return step
 
-    monkeypatch.setattr("edge.outbox.write_synced", counted(durable_files.write_synced))
-    monkeypatch.setattr("edge.outbox.sync_folder", counted(durable_files.sync_folder))
+    monkeypatch.setattr("edge.delivery.outbox.write_synced", counted(durable_files.write_synced))
+    monkeypatch.setattr("edge.delivery.outbox.sync_folder", counted(durable_files.sync_folder))
     monkeypatch.setattr(Path, "rename", counted(Path.rename))
     second = None
     try:
@@ -287,7 +287,7 @@ def test_a_full_disk_drops_the_example_and_not_the_node(tmp_path, clock, monkeyp
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.outbox.write_synced", full)
+    monkeypatch.setattr("edge.delivery.outbox.write_synced", full)
     assert put(outbox, 1) is None
     monkeypatch.undo()
     (dropped,) = events(tmp_path / "journal", "hard_example.dropped")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from edge.example_files import example_files
+from edge.delivery.example_files import example_files
 from edge.privacy import (
     MIN_CROP_SHARE,
     SPOTS,
@@ -17,10 +17,10 @@ from edge.privacy import (
     spot_side,
     unrecognisable,
 )
-from lifelong.edge_config import HardExamplesSection, PrivacySection
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict, judge
 from lifelong.records.pixels import image_from_bytes, jpeg_from_image, mask_from_png
+from lifelong.sections.edge import HardExamplesSection, PrivacySection
 from tests.builders import HEIGHT, SMALL_MAP, WIDTH, a_frame, a_jpeg, a_prediction
 from tests.edge_fixtures import with_exif
 

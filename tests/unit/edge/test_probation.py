@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edge.errands import Errand
-from edge.model_slot import BESIDE_EVERY, IDLE_S, ModelSlot
-from edge.probation import Comparison, Guards
+from edge.models.model_slot import BESIDE_EVERY, IDLE_S, ModelSlot
+from edge.models.probation import Comparison, Guards
 from lifelong.errors import ModelOutputError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle

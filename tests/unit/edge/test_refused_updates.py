@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.kept_models import Offer
-from edge.model_updates import LOOKS_BETWEEN_RINGS, ModelUpdates
-from edge.trust import Trust
+from edge.models.kept_models import Offer
+from edge.models.model_updates import LOOKS_BETWEEN_RINGS, ModelUpdates
+from edge.models.trust import Trust
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import EdgeId, VersionId

@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from cloud.demo.scenes import CONDITIONS, draw_scene
-from edge.keeping import KNOWN_SCENE, NO_ROOM, WITHHELD, Keeper
-from edge.outbox import Outbox
+from edge.delivery.keeping import KNOWN_SCENE, NO_ROOM, WITHHELD, Keeper
+from edge.delivery.outbox import Outbox
 from edge.scene_hash import bits_apart, scene_hash
 from edge.scenes import Scenes
-from lifelong.delivery_config import OutboxSection, ScenesSection
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import Verdict, judge
 from lifelong.links.journal import Journal
 from lifelong.records.pixels import Frame, Prediction, image_from_bytes, jpeg_from_image
 from lifelong.records.samples import HardExample
+from lifelong.sections.delivery import OutboxSection, ScenesSection
+from lifelong.sections.edge import HardExamplesSection
 from tests.builders import a_frame, a_prediction
 from tests.camvid import CAMVID
 from tests.edge_fixtures import HandClock, events

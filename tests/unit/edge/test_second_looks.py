@@ -7,7 +7,7 @@ import pytest
 
 from edge.second_looks import second_look_for
 from lifelong.errors import ModelOutputError
-from lifelong.second_looks import Segmenter
+from lifelong.labels.second_looks import Segmenter
 from tests.builders import a_frame, a_mask, a_prediction
 
 

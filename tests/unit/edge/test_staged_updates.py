@@ -3,8 +3,8 @@
 import pytest
 
 from cloud.releasing.releases import Releases
-from edge.model_updates import ModelUpdates
-from edge.trust import Trust
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import Trust
 from lifelong.links.journal import Journal
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.keys import STAGED_RELEASE, bundle_key

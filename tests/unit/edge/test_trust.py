@@ -2,13 +2,13 @@
 
 import pytest
 
-from edge.trust import Trust, active_keys, open_trust
+from edge.models.trust import Trust, active_keys, open_trust
 from lifelong.errors import ConfigError, StorageUnavailableError
 from lifelong.links.journal import Journal
 from lifelong.records.key_ring import KeyRing
 from lifelong.records.keys import KEY_RING, key_ring_key
 from lifelong.records.wire import to_json
-from lifelong.updates_config import UpdatesSection
+from lifelong.sections.updates import UpdatesSection
 from tests.edge_fixtures import FlakyStorage, events
 from tests.signing import a_ring, a_signer
 
@@ -109,7 +109,7 @@ def test_a_full_disk_does_not_keep_a_ring_from_being_taken(tmp_path, storage, mo
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge.trust.write_whole", full)
+    monkeypatch.setattr("edge.models.trust.write_whole", full)
     storage.put(KEY_RING, to_json(a_ring(ONE, TWO, serial=2)))
     assert trust.refresh(storage)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from cloud.releasing.bundle_chunks import publish_chunks
-from edge.model_updates import ModelUpdates
-from edge.trust import open_trust
+from edge.models.model_updates import ModelUpdates
+from edge.models.trust import open_trust
 from lifelong.errors import StorageError
 from lifelong.links.journal import Journal
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.keys import CURRENT_RELEASE, KEY_RING, chunk_list_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.wire import to_json
-from lifelong.updates_config import UpdatesSection
+from lifelong.sections.updates import UpdatesSection
 from tests.edge_fixtures import FlakyStorage, release, street_bundle
 from tests.signing import a_ring, a_signer
 

@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.boot_clock import Moment, read_moment
-from edge.budget_orders import BudgetOrders
-from edge.upload_budget import Budget, Limits
-from edge.upload_ledger import DAY_S, HOUR_S, Ledger
-from lifelong.delivery_config import UploadSection
+from edge.delivery.budget_orders import BudgetOrders
+from edge.delivery.upload_budget import Budget, Limits
+from edge.delivery.upload_ledger import DAY_S, HOUR_S, Ledger
 from lifelong.errors import StorageUnavailableError
 from lifelong.records.deliveries import UploadBudget
 from lifelong.records.ids import EdgeId
 from lifelong.records.wire import to_json
+from lifelong.sections.delivery import UploadSection
 from tests.builders import NOON
 from tests.edge_fixtures import FlakyStorage, HandClock
 
@@ -156,7 +156,7 @@ def test_edge_05_what_left_slowly_counts_from_when_it_had_left(tmp_path, machine
 
 
 def test_edge_05_the_ledger_stays_small_and_keeps_its_sums(tmp_path, machine, monkeypatch):
-    monkeypatch.setattr("edge.upload_ledger.REWRITTEN_FROM", 100)
+    monkeypatch.setattr("edge.delivery.upload_ledger.REWRITTEN_FROM", 100)
     ledger = opened(tmp_path, machine)
     for _ in range(1000):
         machine.advance(1)

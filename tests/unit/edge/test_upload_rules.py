@@ -6,16 +6,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pytest
 import yaml
 
-from edge.bandwidth import Bandwidth
-from edge.breaker import Breaker
-from edge.outbox import Outbox
-from edge.upload_rules import UploadRules
-from edge.upload_windows import Windows
+from edge.delivery.bandwidth import Bandwidth
+from edge.delivery.breaker import Breaker
+from edge.delivery.outbox import Outbox
+from edge.delivery.upload_rules import UploadRules
+from edge.delivery.upload_windows import Windows
 from lifelong.config import load_config
-from lifelong.delivery_config import OutboxSection, window_minutes
 from lifelong.errors import ConfigError
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
+from lifelong.sections.delivery import OutboxSection, window_minutes
 from tests.builders import NOON, a_frame, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, an_uploader, events
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from edge.delivery.outbox import Outbox
+from edge.delivery.uploader import Uploader
 from edge.errands import Errand
-from edge.outbox import Outbox
-from edge.uploader import Uploader
-from lifelong.delivery_config import OutboxSection
 from lifelong.hard_examples import Verdict
 from lifelong.links.journal import Journal
 from lifelong.records.ids import sha256_hex
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json
+from lifelong.sections.delivery import OutboxSection
 from tests.builders import a_frame, a_prediction
 from tests.edge_fixtures import FlakyStorage, HandClock, events
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edge.seen_frames import SeenFrames
-from edge.video_sources import VideoFrames
-from lifelong.edge_config import VideoSource
+from edge.sources.video_sources import VideoFrames
 from lifelong.errors import ConfigError
 from lifelong.records.ids import EdgeId
 from lifelong.records.pixels import Frame
+from lifelong.sections.edge import VideoSource
 from tests.edge_fixtures import HandClock
 
 

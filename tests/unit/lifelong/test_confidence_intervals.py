@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifelong import confidence_intervals
-from lifelong.confidence_intervals import (
+from lifelong.errors import ShapeError
+from lifelong.judging import confidence_intervals
+from lifelong.judging.confidence_intervals import (
     TRUTH,
     Bootstrap,
     Interval,
@@ -21,7 +22,6 @@ from lifelong.confidence_intervals import (
     miou_interval,
     miou_of,
 )
-from lifelong.errors import ShapeError
 from lifelong.segmentation_metrics import confusion_matrix, mean_iou
 
 

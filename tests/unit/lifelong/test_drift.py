@@ -14,7 +14,6 @@ from lifelong.drift import (
     reference_from,
     stability_index,
 )
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import judge
 from lifelong.model_bundle import BundleManifest
 from lifelong.novelty import novelty_of
@@ -22,6 +21,7 @@ from lifelong.preprocessing import Preprocessing
 from lifelong.records.ids import VersionId
 from lifelong.records.novelty import Familiarity
 from lifelong.records.pixels import Prediction
+from lifelong.sections.edge import HardExamplesSection
 from tests.builders import SMALL_MAP, a_prediction
 
 NAMES = ("0.10", "0.25", "0.50", "0.75", "0.90", "0.95", "0.99")

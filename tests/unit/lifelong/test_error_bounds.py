@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lifelong.error_bounds import alarm_level, lower_bound, upper_bound
 from lifelong.errors import ShapeError
+from lifelong.judging.error_bounds import alarm_level, lower_bound, upper_bound
 
 
 def shares_of(mean: float, count: int, seed: int) -> list[float]:

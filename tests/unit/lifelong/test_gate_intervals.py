@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from lifelong.errors import CorruptRecordError
 from lifelong.gate import decide
-from lifelong.gate_config import GateSection
-from lifelong.picture_counts import packed_counts, paired_counts, unpacked_counts
+from lifelong.judging.picture_counts import packed_counts, paired_counts, unpacked_counts
 from lifelong.records.ids import VersionId
 from lifelong.records.model_versions import EvaluationReport, PictureCounts, TaskResult
 from lifelong.records.wire import from_json, to_json
+from lifelong.sections.gate import GateSection
 from lifelong.segmentation_metrics import iou_per_class, mean_iou, pixel_accuracy
 
 NAMES = ("road", "car", "person", "pole")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifelong.edge_config import HardExamplesSection
 from lifelong.hard_examples import (
     FALLBACK_THRESHOLD,
     disagreement,
@@ -18,10 +17,11 @@ from lifelong.hard_examples import (
     judge,
     threshold_for,
 )
+from lifelong.labels.region_doubts import region_scores
 from lifelong.preprocessing import softmax
 from lifelong.records.ids import VersionId
 from lifelong.records.pixels import Prediction
-from lifelong.region_doubts import region_scores
+from lifelong.sections.edge import HardExamplesSection
 from lifelong.uncertainty import entropy, margin
 from tests.builders import a_prediction
 

@@ -13,10 +13,10 @@ from lifelong.errors import (
     RecordError,
     StorageUnavailableError,
 )
+from lifelong.knowledge.checkpoints import CHECKPOINTS
+from lifelong.knowledge.checks import verify
+from lifelong.knowledge.log import GENESIS, MAX_BYTES, key_of, read_change, to_bytes
 from lifelong.knowledge_base import LOG, KnowledgeBase
-from lifelong.knowledge_checkpoints import CHECKPOINTS
-from lifelong.knowledge_checks import verify
-from lifelong.knowledge_log import GENESIS, MAX_BYTES, key_of, read_change, to_bytes
 from lifelong.links.storage import Entry, Storage, open_storage
 from lifelong.records.forget_requests import ForgetRequest
 from lifelong.records.ids import EdgeId, SampleId

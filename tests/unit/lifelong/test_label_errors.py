@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from annotation.review.audit_scores import with_planted_errors
 from lifelong.errors import ShapeError
-from lifelong.label_errors import (
+from lifelong.labels.errors import (
     ClassThresholds,
     most_suspicious,
     suspects,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lifelong.errors import LabelMapChangeError
-from lifelong.label_map_changes import (
+from lifelong.labels.map_changes import (
     LabelMapChange,
     change_by_names,
     change_classes,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lifelong.errors import CorruptRecordError, LabelMapChangeError, LabelMapError
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory, read_history, record_change
-from lifelong.label_readings import LabelReader, plain_codes
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory, read_history, record_change
+from lifelong.labels.readings import LabelReader, plain_codes
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import to_json

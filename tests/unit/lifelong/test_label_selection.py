@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifelong.errors import ConfigError, ShapeError
-from lifelong.label_selection import STRATEGIES, Unlabelled, choose_for_labels, medoids
+from lifelong.labels.selection import STRATEGIES, Unlabelled, choose_for_labels, medoids
 
 
 def a_picture(

@@ -8,9 +8,9 @@ from PIL import Image
 
 from lifelong.errors import LabelMapChangeError
 from lifelong.evaluation import read_holdouts
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader
 from lifelong.read_labels import painted_with, read_as_present
 from lifelong.records.label_map import LabelMap
 

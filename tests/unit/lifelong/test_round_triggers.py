@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
-from lifelong import comparisons, round_triggers
-from lifelong.comparisons import COMPARISONS
+from lifelong import round_triggers
+from lifelong.judging import comparisons
+from lifelong.judging.comparisons import COMPARISONS
 from lifelong.round_triggers import Facts, judge
-from lifelong.trigger_config import ConditionSection, TimerSection, TriggerSection
+from lifelong.sections.trigger import ConditionSection, TimerSection, TriggerSection
 
 
 def at(clock, day=1, month=3):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lifelong.hard_examples import disagreement
-from lifelong.second_looks import mirrored_look
+from lifelong.labels.second_looks import mirrored_look
 from lifelong.segmenter import OnnxSegmenter
 from tests.builders import an_image
 from tests.tiny_bundle import tiny_bundle

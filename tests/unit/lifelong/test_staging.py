@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from lifelong.errors import IllegalTransitionError
-from lifelong.fleet_config import ReleasesSection
 from lifelong.records.ids import EdgeId, RoundNumber, VersionId
 from lifelong.records.model_versions import Release
 from lifelong.records.rollouts import Rollout, RolloutState
+from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import draw_of, release_for, takes_part
 from tests.builders import NOON
 

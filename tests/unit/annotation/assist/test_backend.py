@@ -27,8 +27,8 @@ from annotation.assist.segmenter import (
 )
 from annotation.assist.troubles import Troubles
 from annotation.brush_rle import mask_from_rle
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError, ModelLoadError, PictureAccessError, PromptError
+from lifelong.sections.assist import AssistSection
 
 HEIGHT, WIDTH = 60, 80
 CONFIG = """<View>

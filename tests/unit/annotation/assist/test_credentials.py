@@ -14,8 +14,8 @@ from annotation.assist.credentials import (
     configured_credentials,
     kept_password,
 )
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError
+from lifelong.sections.assist import AssistSection
 
 PASSWORD = "a long pässword: with/colon@"
 

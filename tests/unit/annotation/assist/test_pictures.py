@@ -14,11 +14,11 @@ from annotation.assist import pictures as pictures_module
 from annotation.assist.access import ProjectAccess, Studio
 from annotation.assist.pictures import Pictures, picture_pixels
 from annotation.brush_rle import mask_from_rle, rle_from_mask
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ImageError, PictureAccessError
 from lifelong.links.storage import open_storage
 from lifelong.records import pixels as pixels_module
 from lifelong.records.ids import sha256_hex
+from lifelong.sections.assist import AssistSection
 from tests.unit.annotation.assist.servers import (
     FakeLabelStudio,
     HandClock,

@@ -10,9 +10,9 @@ import pytest
 
 from annotation.assist.access import ProjectAccess, Studio, token_kind
 from annotation.assist.pictures import Pictures
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError, PictureAccessError
 from lifelong.records.ids import sha256_hex
+from lifelong.sections.assist import AssistSection
 from tests.unit.annotation.assist.servers import (
     FakeLabelStudio,
     HandClock,

@@ -3,8 +3,8 @@
 import pytest
 
 from annotation.assist.switches import switches_from
-from lifelong.assist_config import AssistSection
 from lifelong.errors import ConfigError
+from lifelong.sections.assist import AssistSection
 
 
 @pytest.mark.parametrize("yes", [True, "true", "True", " TRUE ", "1", "yes", "on", 1])

@@ -29,7 +29,7 @@ from annotation.formats.voc import PascalVoc
 from annotation.labelled_pictures import LabelledPicture, picture_from_mask
 from lifelong.config import Config, load_config, load_label_map
 from lifelong.errors import ConfigError, CorruptRecordError, LabelMapError, ShapeError
-from lifelong.labelled_folders import labelled_pairs
+from lifelong.labels.folders import labelled_pairs
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
 from lifelong.records.pixels import mask_from_png
 from tests.builders import a_mask

@@ -14,7 +14,7 @@ from cloud.assist.model_room import ModelRoom
 from cloud.assist.segmenters import Segmenters
 from cloud.assist.turns import Turns
 from cloud.assist.work_book import WorkBook
-from lifelong.assist_config import AssistModelSection
+from lifelong.sections.assist import AssistModelSection
 
 PATIENCE_S = 30.0  # for what has to happen; a test that works never waits so long
 

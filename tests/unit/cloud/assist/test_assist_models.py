@@ -14,11 +14,11 @@ from annotation.assist.segmenter import Readiness, Wish
 from cloud.assist_service.assembly import make_segmenter
 from cloud.assist_service.models import ADAPTERS, AssistLoader
 from cloud.weights.sam_names import TINY_SAM_WEIGHTS, weights_digest
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config
-from lifelong.drafting_config import PreannotationSection
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.records.prompts import Point, Prompt
+from lifelong.sections.assist import AssistModelSection, AssistSection
+from lifelong.sections.drafting import PreannotationSection
 from tests.unit.cloud.assist.engine_stubs import StubPicture
 from tests.unit.cloud.sam.conftest import one_thread, seeded  # noqa: F401 - a fixture
 

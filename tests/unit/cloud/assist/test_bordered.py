@@ -11,9 +11,9 @@ from cloud.assist.drawn_hints import around
 from cloud.assist.embedding_files import EmbeddingFiles, EmbeddingKey
 from cloud.assist_service.models import AssistLoader
 from cloud.demo.scenes import draw_scene
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.config import Config
 from lifelong.records.prompts import Point, Prompt
+from lifelong.sections.assist import AssistModelSection, AssistSection
 
 
 @pytest.fixture(scope="module")

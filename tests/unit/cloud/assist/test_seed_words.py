@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cloud.assist.seed_words import assist_from_seed_words, section_from_seed_words
-from lifelong.assist_config import AssistModelSection, AssistSection
 from lifelong.errors import ConfigError
+from lifelong.sections.assist import AssistModelSection, AssistSection
 
 
 def words(text):

@@ -12,8 +12,8 @@ from cloud.preannotation.sam.by_name import (
     promptable_from,
 )
 from cloud.preannotation.sam.promptable import Prompts
-from lifelong.drafting_config import MasksSection
 from lifelong.errors import ConfigError, ModelLoadError
+from lifelong.sections.drafting import MasksSection
 from tests.unit.cloud.sam.conftest import seeded
 from tools.seeded_sams import picture
 

@@ -10,8 +10,8 @@ from cloud.assist.likeness import EmbeddingLikeness
 from cloud.demo.scenes import CONDITIONS, draw_layers, photograph_layers
 from cloud.preannotation.interactive_sam import InteractiveSam
 from cloud.preannotation.sam.by_name import promptable_from
-from lifelong.drafting_config import MasksSection
 from lifelong.records.label_map import CITYSCAPES
+from lifelong.sections.drafting import MasksSection
 
 
 def interactive(model):

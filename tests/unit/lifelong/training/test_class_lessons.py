@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lifelong.label_map_changes import LabelMapChange, change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader
+from lifelong.labels.map_changes import LabelMapChange, change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader
 from lifelong.records.label_map import LabelMap
 from lifelong.training.checkpoints import Weights, load_weights
 from lifelong.training.datasets import pictures_from_pairs

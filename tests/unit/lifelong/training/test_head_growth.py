@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lifelong.errors import LabelMapError, ModelLoadError
-from lifelong.label_map_changes import change_classes
+from lifelong.labels.map_changes import change_classes
 from lifelong.records.label_map import LabelMap
 from lifelong.training.checkpoints import Weights, load_weights, weights_of
 from lifelong.training.head_growth import grown_weights

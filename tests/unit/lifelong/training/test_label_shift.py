@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from lifelong.label_map_changes import change_classes
-from lifelong.label_map_history import LabelMapHistory
-from lifelong.label_readings import LabelReader, plain_codes
+from lifelong.labels.map_changes import change_classes
+from lifelong.labels.map_history import LabelMapHistory
+from lifelong.labels.readings import LabelReader, plain_codes
 from lifelong.records.label_map import LabelMap
 from lifelong.training.distillation import distillation_loss
 from lifelong.training.label_shift import (

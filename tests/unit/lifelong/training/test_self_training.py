@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lifelong.config import TrainingSection
-from lifelong.label_map_history import read_history
-from lifelong.label_readings import LabelReader
-from lifelong.label_weights import AUTO, weight_of
-from lifelong.labels_config import LabelsSection
+from lifelong.labels.map_history import read_history
+from lifelong.labels.readings import LabelReader
+from lifelong.labels.weights import AUTO, weight_of
 from lifelong.links.storage import open_storage
 from lifelong.preprocessing import Preprocessing
+from lifelong.sections.labels import LabelsSection
 from lifelong.training.checkpoints import weights_sha256
 from lifelong.training.datasets import (
     Pictures,
