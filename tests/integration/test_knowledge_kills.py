@@ -21,7 +21,7 @@ from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import SampleId, sha256_hex
 from tests.builders import a_sample
 from tests.forked_child import child
-from tests.unit.cloud.forgetting_room import Room
+from tests.unit.cloud.knowledge.forgetting_room import Room
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

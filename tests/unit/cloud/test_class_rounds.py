@@ -18,8 +18,8 @@ from lifelong.records.pixels import png_from_mask
 from lifelong.segmenter import OnnxSegmenter
 from lifelong.training.checkpoints import weights_from_bytes
 from tests.builders import SMALL_MAP, a_mask, an_image
+from tests.unit.cloud.learning.test_learner import stored
 from tests.unit.cloud.test_examination import BIASED, NONE, SHARP, Room, a_model
-from tests.unit.cloud.test_learner import stored
 
 CHANGE = change_classes(SMALL_MAP, rename={"car": "motor"}, add={"bicycle": ("person",)})
 SECTION = TrainingSection(height=32, width=48, steps=2, batch_size=2, threads=1, device="cpu")

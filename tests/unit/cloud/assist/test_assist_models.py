@@ -20,7 +20,7 @@ from lifelong.records.prompts import Point, Prompt
 from lifelong.sections.assist import AssistModelSection, AssistSection
 from lifelong.sections.drafting import PreannotationSection
 from tests.unit.cloud.assist.engine_stubs import StubPicture
-from tests.unit.cloud.sam.conftest import one_thread, seeded  # noqa: F401 - a fixture
+from tests.unit.cloud.preannotation.sam.conftest import one_thread, seeded  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[4]
 

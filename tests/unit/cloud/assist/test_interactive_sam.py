@@ -15,7 +15,7 @@ from cloud.preannotation.sam.tiny import build_tiny_sam, load_tiny_sam
 from lifelong.errors import ModelBusyError, PromptError
 from lifelong.records.prompts import Box, Point, Prompt
 from tests.unit.cloud.assist.engine_stubs import together
-from tests.unit.cloud.sam.conftest import (  # noqa: F401 - fixtures
+from tests.unit.cloud.preannotation.sam.conftest import (  # noqa: F401 - fixtures
     mini_hq,
     mini_sam2,
     one_thread,

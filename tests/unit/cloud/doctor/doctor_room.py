@@ -35,7 +35,7 @@ from lifelong.records.model_versions import Release
 from lifelong.records.wire import to_json
 from tests.fakes_label_studio import FakeStudio
 from tests.tiny_bundle import tiny_bundle
-from tests.unit.cloud.forgetting_room import Room
+from tests.unit.cloud.knowledge.forgetting_room import Room
 
 BUNDLE = tiny_bundle(seed=1)
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -14,7 +14,7 @@ from cloud.job.manifest import load_manifest
 from cloud.job.states import read_state
 from lifelong.links.durable_files import write_whole
 from tests.job_scripts import Script, ScriptedKubelet, post
-from tests.unit.cloud.test_job_golden import MANIFEST, OBSERVED, SENT
+from tests.unit.cloud.job.test_job_golden import MANIFEST, OBSERVED, SENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

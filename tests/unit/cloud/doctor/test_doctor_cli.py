@@ -25,7 +25,15 @@ from lifelong.links.journal import utc_now
 from lifelong.records.keys import LABEL_MAPS
 from lifelong.records.wire import from_json, to_json
 from tests.builders import SMALL_MAP
-from tests.unit.cloud.doctor_room import HOOK_SECRET, PASSWORD, TOKEN, Ward, Web, ill, serving
+from tests.unit.cloud.doctor.doctor_room import (
+    HOOK_SECRET,
+    PASSWORD,
+    TOKEN,
+    Ward,
+    Web,
+    ill,
+    serving,
+)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from lifelong.records.wire import from_json, to_json
 from tests.builders import a_sample
 from tests.contract.test_storage import BUCKET, pointed_at, s3_server  # noqa: F401
 from tests.signing import a_ring, a_signer
-from tests.unit.cloud.doctor_room import (
+from tests.unit.cloud.doctor.doctor_room import (
     BUNDLE,
     HOOK_SECRET,
     PASSWORD,

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from cloud.cli import app
 from cloud.drafting.raw_pictures import shard_from, share_of
 
-MANIFEST = Path(__file__).parents[3] / "manifests" / "preannotate" / "job.yaml"
+MANIFEST = Path(__file__).parents[4] / "manifests" / "preannotate" / "job.yaml"
 
 
 def the_job():

@@ -27,7 +27,7 @@ from lifelong.records.wire import from_json
 from lifelong.replay import CHOICES, choose_exemplars
 from tests.builders import a_jpeg, a_mask_png, a_sample
 from tests.dying_storage import Dying
-from tests.unit.cloud.forgetting_room import Room, an_example, id_of, pictures_of
+from tests.unit.cloud.knowledge.forgetting_room import Room, an_example, id_of, pictures_of
 
 # Where a forgotten picture's id, a hash, stays: lineage, and so that it is not taken in again.
 ALLOWED = ("admissions/", "forgotten/", "kb/log/", "journal/")

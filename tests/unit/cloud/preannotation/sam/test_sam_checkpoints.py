@@ -17,7 +17,7 @@ from cloud.preannotation.sam.original_names import hq_weights, sam2_weights
 from cloud.preannotation.sam.sam2 import Sam2, load_sam2
 from cloud.preannotation.sam.transformers_folder import load_transformers_sam
 from lifelong.errors import ModelLoadError
-from tests.unit.cloud.sam.conftest import mini_hq_config, mini_sam2_vision, seeded
+from tests.unit.cloud.preannotation.sam.conftest import mini_hq_config, mini_sam2_vision, seeded
 from tools.compare_sam_originals import our_answers
 
 PATCHES = "image_encoder.patch_embed.proj.weight"

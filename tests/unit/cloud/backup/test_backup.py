@@ -60,8 +60,8 @@ from tests.contract.test_storage import BUCKET, s3_server  # noqa: F401
 from tests.dying_storage import Dying
 from tests.job_room import Room
 from tests.tiny_bundle import tiny_bundle
-from tests.unit.cloud.forgetting_room import Room as PeoplesRoom
-from tests.unit.cloud.forgetting_room import a_version, id_of
+from tests.unit.cloud.knowledge.forgetting_room import Room as PeoplesRoom
+from tests.unit.cloud.knowledge.forgetting_room import a_version, id_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -123,7 +123,7 @@ def test_ux_02_lines_that_go_on_and_comments_are_no_words() -> None:
     assert replacement(words) == "cornerloop assist --with model_name=sam"
 
 
-SEEDS = Path(__file__).parents[4] / "shared" / "seeds"
+SEEDS = Path(__file__).parents[5] / "shared" / "seeds"
 _PROGRAMS = r"python3?|label-studio(?:-ml)?|docker|pip3?|conda|mim|wget|curl|start-\w+\.sh"
 _TYPED = re.compile(rf"(?m)^[ \t$>]*((?:{_PROGRAMS}) .+)")
 

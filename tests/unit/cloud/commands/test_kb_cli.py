@@ -17,7 +17,7 @@ from lifelong.errors import ConfigError, LifelongError
 from lifelong.knowledge_base import LOG
 from lifelong.links.journal import utc_now
 from lifelong.links.storage import open_storage
-from tests.unit.cloud.forgetting_room import Room, id_of
+from tests.unit.cloud.knowledge.forgetting_room import Room, id_of
 
 
 @pytest.fixture

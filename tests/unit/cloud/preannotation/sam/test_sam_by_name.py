@@ -14,7 +14,7 @@ from cloud.preannotation.sam.by_name import (
 from cloud.preannotation.sam.promptable import Prompts
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.sections.drafting import MasksSection
-from tests.unit.cloud.sam.conftest import seeded
+from tests.unit.cloud.preannotation.sam.conftest import seeded
 from tools.seeded_sams import picture
 
 

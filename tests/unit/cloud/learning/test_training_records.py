@@ -24,9 +24,9 @@ from lifelong.records.trainings import (
     dataset_of_samples,
 )
 from tests.builders import NOON, a_jpeg, a_mask_png, a_sample
-from tests.unit.cloud.forgetting_room import a_version
+from tests.unit.cloud.knowledge.forgetting_room import a_version
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def a_knowledge_base() -> tuple[Storage, KnowledgeBase]:

@@ -15,7 +15,7 @@ from cloud.preannotation.sam.hq import hq_config
 from cloud.preannotation.sam.mobile import build_mobile_sam
 from cloud.preannotation.sam.original_names import hq_weights, sam2_weights
 from cloud.preannotation.sam.sam2 import sam2_config
-from tests.unit.cloud.sam.conftest import recorded
+from tests.unit.cloud.preannotation.sam.conftest import recorded
 from tools.compare_sam_originals import differences, our_answers, sampled
 from tools.compare_sam_originals import main as compare
 

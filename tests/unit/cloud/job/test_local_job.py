@@ -254,7 +254,7 @@ def test_unquoted_hours_stay_hours(tmp_path: Path) -> None:
 
 
 def test_the_shipped_manifest_is_read() -> None:
-    manifest = load_manifest(Path(__file__).parents[3] / "manifests" / "one-node")
+    manifest = load_manifest(Path(__file__).parents[4] / "manifests" / "one-node")
     container = manifest.job.spec.train.template.spec.containers[0]
     assert container.command == ("cornerloop", "sedna-train")
     assert len(manifest.job.spec.output_dir) < 40, "Sedna cuts volume names at 63 characters"

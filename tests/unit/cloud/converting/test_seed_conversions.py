@@ -25,7 +25,7 @@ from tests.builders import a_mask
 from tests.camvid import camvid_masks
 from tests.unit.annotation.maps import label_maps
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 
 # As in the tutorial of seed 003.

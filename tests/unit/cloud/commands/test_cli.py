@@ -19,7 +19,7 @@ from tests.builders import a_round
 from tests.tiny_bundle import tiny_bundle
 from tests.web_parts import a_client, a_watch, some_parts
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def cornerloop(*arguments: str) -> subprocess.CompletedProcess[str]:

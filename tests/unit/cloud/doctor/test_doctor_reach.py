@@ -17,8 +17,8 @@ from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.reach_checks import is_loopback
 from cloud.doctor.web_checks import validity_of
 from lifelong.errors import LabelStudioRefusedError
-from tests.unit.cloud.doctor_room import TOKEN, Ward, Web, serving
-from tests.unit.cloud.test_doctor import an_access_token, both, setting, variable
+from tests.unit.cloud.doctor.doctor_room import TOKEN, Ward, Web, serving
+from tests.unit.cloud.doctor.test_doctor import an_access_token, both, setting, variable
 
 Injury = Callable[[Ward], object]
 ELSEWHERE = "http://203.0.113.9:8080"  # documentation's own network: nobody's machine
