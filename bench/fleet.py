@@ -95,6 +95,7 @@ class Node:
             Errand("health", inline=True),
             state / "reports",
             machine=lambda: MACHINE,
+            oldest_s=self.outbox.oldest_age_s,
         )
 
     def install(self) -> None:

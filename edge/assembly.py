@@ -117,7 +117,9 @@ def build_node(
         uploader=uploader_of(edge, outbox, store, journal, stop, inline=inline),
         journal=journal,
         health=health,
-        reports=_reports(edge, label_map, store, health, drift, Errand("health", inline=inline)),
+        reports=_reports(
+            edge, label_map, store, health, outbox, drift, Errand("health", inline=inline)
+        ),
         drift=drift,
         systemd=SystemdNotices(),
         stop=stop,
@@ -224,6 +226,7 @@ def _reports(
     label_map: LabelMap,
     storage: Storage,
     health: Health,
+    outbox: Outbox,
     drift: DriftMonitor,
     errand: Errand,
 ) -> HealthReports:
@@ -233,14 +236,15 @@ def _reports(
         software=_software(),
         report_seconds=edge.health.report_seconds,
     )
-    outbox, state = edge.outbox.path, edge.state_path
+    waiting, state = edge.outbox.path, edge.state_path
     return HealthReports(
         reporter,
         storage,
         health,
         errand,
         state / "reports",
-        machine=lambda: look_at(outbox, state),
+        machine=lambda: look_at(waiting, state),
+        oldest_s=outbox.oldest_age_s,
         drift=drift,
     )
 

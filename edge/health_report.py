@@ -62,13 +62,19 @@ class HealthReports:
         counter: Path,
         *,
         machine: Callable[[], Machine],
+        oldest_s: Callable[[], float | None],
         drift: Drift | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
         waits: Callable[[], Iterator[float]] = delays,
         random_: random.Random | None = None,
     ) -> None:
-        """Args: `counter` is the file with the number of the last report."""
+        """Tell storage of a node.
+
+        Args:
+            counter: the file with the number of the last report.
+            oldest_s: seconds that the oldest hard example in the outbox has waited.
+        """
         self._reporter = reporter
         self._storage = storage
         self._health = health
@@ -76,6 +82,7 @@ class HealthReports:
         self._counter = counter
         self._machine = machine
         self._drift = drift
+        self._oldest_s = oldest_s
         self._clock = clock
         self._now = now
         self._new_waits = waits
@@ -111,7 +118,7 @@ class HealthReports:
     def _draft(self) -> EdgeHealth:
         """What is cheap to say, taken between two frames; the rest is filled in by the thread."""
         vitals, health, reporter = self._health.vitals, self._health, self._reporter
-        drift = self._drift
+        drift, oldest_s = self._drift, self._oldest_s()
         return EdgeHealth(
             edge_id=reporter.edge_id,
             report=0,
@@ -136,6 +143,7 @@ class HealthReports:
             hard_examples=vitals.hard_examples,
             outbox_examples=vitals.outbox_examples,
             outbox_bytes=vitals.outbox_bytes,
+            outbox_oldest_s=None if oldest_s is None else round(oldest_s, 1),
             uploaded=vitals.uploaded,
             dropped=vitals.dropped,
             known_scenes=vitals.known_scenes,

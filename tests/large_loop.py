@@ -110,6 +110,7 @@ def a_health(number: int, release: Release, *, last: VersionId) -> EdgeHealth:
         hard_examples=number % 300,
         outbox_examples=number % 17,
         outbox_bytes=1000 * (number % 17),
+        outbox_oldest_s=100.0 * (number % 17) or None,
         uploaded=number % 280,
         cpu_celsius=95.0 if is_hot else 50.0 + number % 30,
         load=0.5,

@@ -152,9 +152,15 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         f"{health.get('fps', 0.0):.1f}",
         f"{health.get('p99_ms', 0.0):.1f}",
         "–" if celsius is None else f"{celsius:.0f}",
-        f"{health.get('outbox_examples', 0)} ({health.get('outbox_bytes', 0) / 2**20:.1f} MiB)",
+        _outbox(health),
         f"{min(free) / 2**30:.1f} GiB free" if free else "–",
     )
+
+
+def _outbox(health: dict[str, Any]) -> str:
+    told = f"{health.get('outbox_examples', 0)} ({health.get('outbox_bytes', 0) / 2**20:.1f} MiB"
+    oldest_s = health.get("outbox_oldest_s")
+    return f"{told})" if oldest_s is None else f"{told}, oldest {_told_age(oldest_s)})"
 
 
 def _told_age(seconds: float) -> str:

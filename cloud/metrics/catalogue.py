@@ -82,6 +82,7 @@ EDGES = (
     _gauge("edge_fps", "Frames a second over the last seconds.", "edge"),
     _gauge("edge_outbox_bytes", "Hard examples that wait on the node.", "edge"),
     _gauge("edge_outbox_examples", "Hard examples that wait on the node.", "edge"),
+    _gauge("edge_outbox_oldest_age_seconds", "How long the oldest of them has waited.", "edge"),
     _gauge("edge_cpu_celsius", "Temperature of the processor.", "edge"),
     _gauge("edge_load", "Average load of the last minute, a core.", "edge"),
     _gauge("edge_memory_bytes", "Resident memory of the node's process.", "edge"),

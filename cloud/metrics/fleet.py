@@ -18,6 +18,7 @@ _GAUGES = (
     ("edge_fps", "fps"),
     ("edge_outbox_bytes", "outbox_bytes"),
     ("edge_outbox_examples", "outbox_examples"),
+    ("edge_outbox_oldest_age_seconds", "outbox_oldest_s"),
     ("edge_cpu_celsius", "cpu_celsius"),
     ("edge_load", "load"),
     ("edge_memory_bytes", "memory_bytes"),

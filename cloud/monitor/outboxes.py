@@ -16,6 +16,7 @@ class Outboxes:
     untold: int  # nodes whose report cannot be read
     examples: int
     size: int  # bytes
+    oldest_s: float | None  # the longest that an example had waited when its node reported
     dropped: int  # hard examples given up since the nodes' starts: no space, too old
 
 
@@ -33,5 +34,8 @@ def outboxes_of(look: Look) -> Outboxes:
         untold=len(look.fleet) - len(healths),
         examples=sum(health.outbox_examples for _, health in healths),
         size=sum(health.outbox_bytes for _, health in healths),
+        oldest_s=max(
+            (h.outbox_oldest_s for _, h in healths if h.outbox_oldest_s is not None), default=None
+        ),
         dropped=sum(health.dropped for _, health in healths),
     )

@@ -119,6 +119,13 @@ class Outbox:
             self._add(entry)
             return example
 
+    def oldest_age_s(self) -> float | None:
+        """Seconds that the oldest entry has waited, as `expire` counts them; None: none waits."""
+        uptime = self._uptime()
+        with self._lock:
+            ages = [self._age_s(entry, uptime) for entry in self._entries.values()]
+        return max(ages, default=None)
+
     def __contains__(self, sample_id: SampleId) -> bool:
         return sample_id in self._entries
 
@@ -187,16 +194,22 @@ class Outbox:
                 self.drop(sample_id, f"older than {self._max_age.total_seconds() / 3600:g} h")
 
     def _judge_ages(self, uptime: float) -> None:
-        """Give entries of an earlier life the least age that the wall clock ever said."""
+        """Settle the ages of entries of an earlier life; from here on no clock changes them."""
         for sample_id, entry in self._entries.items():
-            if entry.since is not None:
-                continue
-            by_now = (self._now() - entry.kept_at).total_seconds()
-            at_opening = (self._opened_at - entry.kept_at).total_seconds()
-            age = min(by_now, at_opening + uptime - self._opened_up)
-            if entry.kept_at < CLOCKS_ARE_SET_SINCE or age < 0:
-                age = uptime - self._opened_up
-            self._entries[sample_id] = replace(entry, since=uptime - age)
+            if entry.since is None:
+                since = uptime - self._age_s(entry, uptime)
+                self._entries[sample_id] = replace(entry, since=since)
+
+    def _age_s(self, entry: OutboxEntry, uptime: float) -> float:
+        """For an entry of an earlier life the least age that the wall clock ever said."""
+        if entry.since is not None:
+            return uptime - entry.since
+        by_now = (self._now() - entry.kept_at).total_seconds()
+        at_opening = (self._opened_at - entry.kept_at).total_seconds()
+        age = min(by_now, at_opening + uptime - self._opened_up)
+        if entry.kept_at < CLOCKS_ARE_SET_SINCE or age < 0:
+            return uptime - self._opened_up
+        return age
 
     def _make_room(self, new: OutboxEntry) -> bool:
         """Evict the lowest priorities until `new` fits; False when `new` itself is the lowest."""

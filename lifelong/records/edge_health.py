@@ -41,6 +41,7 @@ class EdgeHealth:
     hard_examples: int = 0
     outbox_examples: int = 0
     outbox_bytes: int = 0
+    outbox_oldest_s: float | None = None  # how long the oldest has waited; None: none waits
     uploaded: int = 0
     dropped: int = 0  # hard examples that were given up: no space, too old
     known_scenes: int = 0  # hard frames that were not kept, because their scene is known

@@ -191,6 +191,10 @@ CASES: dict[str, tuple[list[Series], list[Series]]] = {
         [now("edge_outbox_examples", 900, edge="gate")],
         [now("edge_outbox_examples", 12, edge="gate")],
     ),
+    "CornerloopEdgeOldExamples": (
+        [now("edge_outbox_oldest_age_seconds", 200_000, edge="gate")],
+        [now("edge_outbox_oldest_age_seconds", 40_000, edge="gate")],
+    ),
     "CornerloopAway": ([], [now("cornerloop_info", 1, version="1")]),
     "CornerloopThreadSilent": (
         [now("service_thread_silence_seconds", 700, thread="rounds")],

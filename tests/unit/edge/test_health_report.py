@@ -59,6 +59,7 @@ def reports_of(tmp_path, storage, clock, *, every_s=60.0, errand=None, **changes
         errand or Errand("health", inline=True),
         tmp_path / "reports",
         machine=lambda: MACHINE,
+        oldest_s=lambda: 7200.04,
         clock=clock,
         now=clock.now,
         random_=random.Random(0),
@@ -87,7 +88,7 @@ def test_edge_12_a_report_says_what_the_node_and_its_box_do(tmp_path, storage, c
     assert (told.refused_version, told.refused_reason) == ("b" * 16, "truncated")
     assert (told.frames, told.p50_ms, told.p99_ms) == (10, 20.0, 20.0)
     assert told.fps == pytest.approx(10.0, rel=0.1)
-    assert (told.outbox_examples, told.outbox_bytes) == (3, 12345)
+    assert (told.outbox_examples, told.outbox_bytes, told.outbox_oldest_s) == (3, 12345, 7200.0)
     assert (told.cpu_celsius, told.memory_bytes) == (51.5, 90 * 2**20)
     assert (told.outbox_free_bytes, told.state_free_bytes) == (7 * 2**30, None)
     assert told.drift == {"psi": 0.4}

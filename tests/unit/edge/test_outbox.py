@@ -136,6 +136,24 @@ def test_edge_08_entries_older_than_the_limit_go(tmp_path, clock):
     assert dropped["reason"] == "older than 2 h"
 
 
+def test_edge_08_how_long_the_oldest_waits_is_told_also_of_an_earlier_life(tmp_path, clock):
+    outbox = opened(tmp_path, clock)
+    assert outbox.oldest_age_s() is None, "an empty outbox has no age"
+    first = put(outbox, 1)
+    clock.advance(3600)
+    put(outbox, 2)
+    clock.advance(60)
+    assert outbox.oldest_age_s() == 3660
+    assert first is not None
+    outbox.delivered(first.sample_id)
+    assert outbox.oldest_age_s() == 60
+    kept_hours_ago(tmp_path / "restarted", clock, 3)
+    again = opened(tmp_path / "restarted", clock)
+    assert again.oldest_age_s() == pytest.approx(3 * 3600)
+    clock.advance(30)
+    assert again.oldest_age_s() == pytest.approx(3 * 3600 + 30)
+
+
 class Sundial:
     """A wall clock that can be set to anything, beside a clock that only ever goes on."""
 

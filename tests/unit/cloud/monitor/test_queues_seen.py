@@ -164,6 +164,7 @@ def test_ops_outboxes_of_silent_nodes_come_first(tmp_path: Path) -> None:
     found = outboxes_of(look)
     assert found.examples == sum(number % 17 for number in range(40))
     assert found.size == 1000 * found.examples
+    assert found.oldest_s == 1600.0, "the fullest has sixteen, the oldest for 1,600 s"
     assert (len(found.nodes), found.empty) == (37, 3)  # 0, 17 and 34
     fullest = [one.seen.health.outbox_examples for one in found.nodes if one.seen.health]
     assert fullest == sorted(fullest, reverse=True)

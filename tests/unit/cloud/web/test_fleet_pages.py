@@ -109,7 +109,7 @@ def test_a_node_tells_everything_in_words(look):
         "entropy has drifted from what training saw",
         "40 samples in any hour, set by edges.* for all nodes",
         "90.0 MiB of its process",
-        "10 wait",
+        "10 wait, 9.8 KiB; the oldest for 16 min 40 s, when it reported",
         "None in the newest 60 rounds",
     ):
         assert words in page, words
