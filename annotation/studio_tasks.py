@@ -95,11 +95,6 @@ def latest_first(task: StudioTask) -> list[StudioAnnotation]:
     return list(newest.values())
 
 
-def latest_skip(task: StudioTask) -> StudioAnnotation | None:
-    """The last "skip" of a task, whether or not somebody else annotated it."""
-    return max((one for one in task.annotations if one.is_skip), key=_age, default=None)
-
-
 def studio_task(body: Mapping[str, object], email_of: Callable[[int], str]) -> StudioTask:
     """A task from its JSON.
 

@@ -7,7 +7,7 @@ from typing import Any
 from cloud.fleet.edges import EdgeState, Standing
 from cloud.fleet.overview import edge_summary, release_summary
 from cloud.monitor.look import Look
-from lifelong.records.ids import EdgeId, RoundNumber, VersionId
+from lifelong.records.ids import EdgeId, RoundNumber
 from lifelong.records.samples import HardExample
 
 ROUNDS_SEARCHED = 100  # the newest; what a node sent before them is not looked for
@@ -32,16 +32,6 @@ def by_state(look: Look) -> Mapping[str, int]:
     found = dict.fromkeys(map(str, EdgeState), 0)
     for one in look.fleet:
         found[one.state] += 1
-    return found
-
-
-def by_version(look: Look) -> Mapping[VersionId, int]:
-    """How many nodes run each version, by what they last said; a fact."""
-    found: dict[VersionId, int] = {}
-    for one in look.fleet:
-        running = one.seen.health.version_id if one.seen.health else None
-        if running is not None:
-            found[running] = found.get(running, 0) + 1
     return found
 
 

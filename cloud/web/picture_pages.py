@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from cloud.access.permissions import Permission, needs
 from cloud.monitor.candidate_answers import Answer, CandidateAnswers
 from cloud.monitor.rounds_facts import rounds_by_number
-from cloud.monitor.sample_pictures import KINDS, WIDTHS, SamplePictures
+from cloud.monitor.sample_pictures import KINDS, SamplePictures
 from cloud.monitor.sample_records import SampleRecords, samples_of
 from cloud.web.parts import Parts
 from lifelong.errors import LifelongError, ObjectNotFoundError
@@ -110,11 +110,6 @@ def found_round(parts: Parts, number: int) -> Round:
 def answer_of(round_: Round, records: SampleRecords, answers: CandidateAnswers) -> Answer | None:
     """What is known of the candidate's answer; None: the round has no candidate."""
     return answers.ask(round_.candidate, records) if round_.candidate else None
-
-
-def widths_of(width: int) -> tuple[int, ...]:
-    """The sizes in which a picture of that width can be had, smallest first."""
-    return tuple(one for one in WIDTHS if one < width)
 
 
 def _drawn(draw: Callable[[], bytes], kind: str, tag: str) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloud.monitor.edge_facts import by_version, newest_examples
+from cloud.monitor.edge_facts import newest_examples
 from cloud.monitor.look import Look
 from cloud.monitor.release_facts import Ancestor, ancestors, learned, line_of, nodes_by_release
 from lifelong.links.journal import utc_now
@@ -41,7 +41,6 @@ def with_health(look: Look, **changes: Any) -> Look:
 def test_nodes_count_for_the_release_that_they_name_or_the_newest_of_their_version(look):
     newest = look.releases[-1]
     assert look.fact(nodes_by_release) == {newest.number: 18, 1: 2}
-    assert look.fact(by_version) == {newest.version_id: 18, version_of(0): 2}
     # An old version came back as one more release: who does not say which it was counts for it.
     back = replace(look.releases[0], number=newest.number + 1, is_rollback=True)
     again = replace(look, releases=(*look.releases, back), _facts={})

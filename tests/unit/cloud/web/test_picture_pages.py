@@ -19,7 +19,6 @@ from cloud.monitor.look import Look
 from cloud.monitor.sample_pictures import KINDS, SamplePictures
 from cloud.monitor.sample_records import samples_of
 from cloud.web.figures import class_legend
-from cloud.web.picture_pages import widths_of
 from lifelong.errors import StorageUnavailableError
 from lifelong.links.storage import Storage, open_storage
 from lifelong.overlays import overlay
@@ -125,7 +124,6 @@ def test_ux_08_thumbnails_come_in_few_sizes_and_are_never_enlarged(room: Room) -
             answer = client.get(f"{room.address(kind)}?width={width}")
             assert pixels(answer.content).shape[:2] == size
     assert client.get(f"{room.address('frame')}?width=241").status_code == 422
-    assert widths_of(800) == (240, 480)
 
 
 def test_ux_08_the_heat_of_a_round_leaves_out_what_is_gone(room: Room) -> None:
