@@ -2,6 +2,7 @@
 
 python -m bench.choice --json
 python -m bench.choice --out runs/bench/choice.jsonl      (resumable: done choices are kept)
+python -m bench.choice --policies entropy cross_entropy --steps 100 --json
 
 A camera streams drawn streets, mostly clear, the weather the shipped edge model was trained in;
 dusk, rain, fog and night are rare. Each policy may send so many frames as the budget says: those
@@ -14,6 +15,7 @@ weights and memory and sits the same hold-outs.
 import argparse
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +114,10 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=24)
     parser.add_argument("--stream", type=int, default=0, help="which camera: seed of the frames")
     parser.add_argument("--random", type=int, default=3, help="seeds of random choice")
+    parser.add_argument(
+        "--policies", nargs="+", choices=POLICIES, default=POLICIES, metavar="POLICY",
+        help=f"these alone, of {', '.join(POLICIES)}",
+    )  # fmt: skip
     parser.add_argument("--holdout", type=int, default=30, help="pictures of each condition")
     parser.add_argument("--steps", type=int, default=TrainingSection().steps)
     parser.add_argument("--out", type=Path, help="keep what is done here, and go on from it")
@@ -123,14 +129,17 @@ def main() -> None:
     stream = streamed(begun, given.frames, given.stream)
     done = kept_in(given.out)
     figures = {"before": told(begun.examined(begun.weights))}
-    for name, chosen in choices(stream, given.budget, given.random).items():
+    wanted = choices(stream, given.budget, given.random, given.policies)
+    for name, chosen in wanted.items():
         if name not in done:
             done[name] = told(after_a_round(begun, chosen)) | {
                 "labelled": dict(Counter(frame.condition for frame in chosen))
             }
             keep_in(given.out, name, done[name])
         figures[name] = done[name]
-    report(figures | summary(figures, given.random), as_json=given.json)
+    sizes = {name: vars(given)[name] for name in ("frames", "budget", "steps", "holdout")}
+    told_all = figures | summary(figures, given.random, given.policies) | {"sizes": sizes}
+    report(told_all, as_json=given.json)
 
 
 def beginning(steps: int, holdout: int) -> Beginning:
@@ -180,11 +189,13 @@ def streamed(begun: Beginning, frames: int, seed: int) -> list[Streamed]:
     return found
 
 
-def choices(stream: list[Streamed], budget: int, seeds: int) -> dict[str, list[Streamed]]:
+def choices(
+    stream: list[Streamed], budget: int, seeds: int, policies: Sequence[str]
+) -> dict[str, list[Streamed]]:
     """What each policy sends: the frames its score puts first; and random draws."""
     found = {
         policy: sorted(stream, key=lambda frame: -frame.scores[policy])[:budget]
-        for policy in POLICIES
+        for policy in policies
     }
     for seed in range(seeds):
         drawn = np.random.default_rng(seed).choice(len(stream), budget, replace=False)
@@ -214,14 +225,16 @@ def told(examined: EvaluationReport) -> dict[str, object]:
     return {"mean": round(float(np.mean(list(points.values()))), 2), **points}
 
 
-def summary(figures: dict[str, dict[str, object]], seeds: int) -> dict[str, object]:
+def summary(
+    figures: dict[str, dict[str, object]], seeds: int, policies: Sequence[str]
+) -> dict[str, object]:
     """The mean of the random choices, and what each policy gains over it, in points of mIoU."""
     draws = [float(str(figures[f"random, seed {seed}"]["mean"])) for seed in range(seeds)]
     chance = round(float(np.mean(draws)), 2)
     return {
         "random, mean (least, most)": [chance, min(draws), max(draws)],
         "gain_over_random": {
-            policy: round(float(str(figures[policy]["mean"])) - chance, 2) for policy in POLICIES
+            policy: round(float(str(figures[policy]["mean"])) - chance, 2) for policy in policies
         },
     }
 

@@ -40,7 +40,8 @@ from lifelong.training.checkpoints import weights_from_bytes
 Image = NDArray[np.uint8]
 Rows = NDArray[np.float64]
 
-CONDITIONS = ("clear", *novelty.NEW_WEATHER)
+NEW = novelty.NEW_WEATHER
+CONDITIONS = ("clear", *NEW)
 _FITTED, _HELD_BACK = 36, 12  # pictures of each condition that a bundle is packed with
 _FEWEST = ConditionsSection().min_pictures
 _LIMIT = ConditionsSection().unseen_from
@@ -90,7 +91,7 @@ def five(name: str, weights: bytes, count: int) -> dict[str, object]:
 def camvid(_count: int, steps: int) -> dict[str, object]:
     """Day and dusk, told by their training pictures; every fifth of those is held back."""
     if not (novelty.CAMVID / "day" / "train").is_dir():
-        return {"camvid": f"skipped, no {novelty.CAMVID}"}
+        return {"camvid": "skipped, no CamVid beside the repository"}
     pictures = {
         (name, part): [image for image, _ in novelty.camvid_pairs(name, part)]
         for name in ("day", "dusk")
@@ -126,13 +127,24 @@ def clusters(count: int, _steps: int) -> dict[str, object]:
     figures: dict[str, object] = {}
     for size in (12, count):
         streams: list[tuple[str, ...]] = [
-            ("clear", *pair) for pair in itertools.combinations(novelty.NEW_WEATHER, 2)
+            ("clear", *pair) for pair in itertools.combinations(NEW, 2)
         ]
-        streams += [("clear", one) for one in novelty.NEW_WEATHER] + [CONDITIONS]
+        streams += [("clear", one) for one in NEW] + [CONDITIONS]
         for names in streams:
             mixed = {name: rows[name][: size if name != "clear" else count] for name in names}
             figures |= grouped(f"clusters_{'+'.join(names[1:])}_{size}", bundle, mixed)
+        figures |= of_pairs(figures, size)
     return figures
+
+
+def of_pairs(figures: Mapping[str, object], size: int) -> dict[str, object]:
+    """Two unseen conditions at once, over all pairs: how many were told apart, and how well."""
+    names = [f"clusters_{'+'.join(p)}_{size}" for p in itertools.combinations(NEW, 2)]
+    return {
+        f"pairs_{size}": len(names),
+        f"pairs_{size}_told_apart": sum(figures[f"{name}_groups"] == 2 for name in names),
+        f"pairs_{size}_least_ari": min(float(str(figures[f"{name}_ari"])) for name in names),
+    }
 
 
 def likenesses(count: int, _steps: int) -> dict[str, object]:

@@ -41,12 +41,15 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     figures: dict[str, object] = {}
+    every: list[dict[str, Any]] = []
     for kind in given.only:
         path = given.out / f"{kind}.jsonl"
         if given.again:
             path.unlink(missing_ok=True)
-        figures[kind] = totals(run(kind, range(given.seed, given.seed + given.trials), path))
-    report(figures, as_json=given.json)
+        found = run(kind, range(given.seed, given.seed + given.trials), path)
+        figures[kind] = totals(found)
+        every += found
+    report(figures | {"together": totals(every)}, as_json=given.json)
 
 
 def run(kind: str, seeds: Sequence[int], path: Path) -> list[dict[str, Any]]:

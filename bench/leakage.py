@@ -9,7 +9,7 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,20 @@ def measure(condition: Path, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def together(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same over all conditions and disguises."""
+    disguised = [one for condition in conditions for one in condition["disguised"].values()]
+    return {
+        "found": sum(one["found"] for one in disguised),
+        "of": sum(one["of"] for one in disguised),
+        "least": min((one["least"] for one in disguised), default=None),
+        "honest": sum(condition["honest"] for condition in conditions),
+        "false_alarms": sum(condition["false_alarms"] for condition in conditions),
+        "likest_honest": max((one["likest_honest"] for one in conditions), default=None),
+        "ms_each": max((one["ms_each"] for one in conditions), default=None),
+    }
+
+
 def _encoded(picture: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
@@ -104,7 +118,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     told = parser.parse_args()
     places = sorted(place.parent for place in told.data.glob("*/eval") if place.is_dir())
-    print(json.dumps({place.name: measure(place) for place in places}, indent=1))
+    found = {place.name: measure(place) for place in places}
+    print(json.dumps(found | {"together": together(list(found.values()))}, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ seed and shared; each strategy then learns the other domains one after the other
 begin with the demo's model of clear weather. `ours` is what a round does by default. The replay
 strategies of other names keep `--replay-mib` (a budget that forces a choice); `joint` learns
 everything at once from where the first model began, in as many steps as first model and rounds
-together. Everything is kept in FOLDER, and a run that was stopped goes on. mIoU is a share, 0 .. 1.
+together. With --out everything is kept in FOLDER, and a run that was stopped goes on; without,
+nothing is. mIoU is a share, 0 .. 1.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,14 @@ def main() -> None:
     given = _arguments()
     logging.basicConfig(level=logging.ERROR)
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="cornerloop-lifelong-") as folder:
+        given.out = given.out or Path(folder)
+        figures = learned(given)
+    report({"strategies": figures}, as_json=True)
+
+
+def learned(given: argparse.Namespace) -> dict[str, Any]:
+    """Every strategy's figures, over all seeds."""
     figures: dict[str, list[dict[str, Any]]] = {}
     for seed in range(given.seeds):
         room = Room(given, seed)
@@ -74,7 +84,7 @@ def main() -> None:
             figures.setdefault(name, []).append(room.learned(name))
         if given.avalanche:
             figures.setdefault("avalanche_replay", []).append(room.learned_by_avalanche())
-    report({"strategies": {name: summary(runs) for name, runs in figures.items()}}, as_json=True)
+    return {name: summary(runs) for name, runs in figures.items()}
 
 
 class Room:
@@ -250,7 +260,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--holdout", type=int, default=20, help="scenes of one to be examined on")
     parser.add_argument("--avalanche", default="", help="a Python that has Avalanche")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, default=Path("runs/lifelong/bench"))
+    parser.add_argument("--out", type=Path, help="keep what is done here, and go on from it")
     parser.add_argument("--json", action="store_true", help="one JSON object; there is no other")
     given = parser.parse_args()
     unknown = set(given.strategies.split(",")) - set(STRATEGIES)

@@ -53,10 +53,10 @@ def main() -> None:
             shutil.rmtree(folder)
 
 
-def measured(folder: Path, *, answers: int, only: list[str] | None = None) -> dict[str, object]:
+def measured(folder: Path, *, answers: int, only: list[str] | None = None) -> dict[str, float]:
     """Seconds of the middle and the slowest answer of each page, at both sizes."""
     found: dict[int, dict[str, list[float]]] = {}
-    figures: dict[str, object] = {}
+    figures: dict[str, float] = {}
     for times, (rounds, edges) in SIZES.items():
         place = folder / f"times-{times}"
         if not (place / "complete").exists():
@@ -71,8 +71,11 @@ def measured(folder: Path, *, answers: int, only: list[str] | None = None) -> di
         figures[f"{page} ratio_x10"] = statistics.median(found[10][page]) / statistics.median(
             seconds
         )
-    figures["slowest_page_p50_ms_x1"] = 1000 * max(map(statistics.median, found[1].values()))
-    figures["slowest_page_p50_ms_x10"] = 1000 * max(map(statistics.median, found[10].values()))
+    for times, pages in found.items():
+        middles = map(statistics.median, pages.values())
+        figures[f"slowest_page_p50_ms_x{times}"] = 1000 * max(middles)
+        figures[f"slowest_answer_ms_x{times}"] = 1000 * max(map(max, pages.values()))
+    figures["most_growth_x10"] = max(figures[f"{page} ratio_x10"] for page in found[1])
     return figures
 
 

@@ -112,7 +112,7 @@ def held_out_class(steps: int, count: int) -> dict[str, object]:
 def camvid(steps: int) -> dict[str, object]:
     """Dusk for a network that knows the day; its held-back day pictures are the familiar ones."""
     if not (CAMVID / "day" / "train").is_dir():
-        return {"camvid": f"skipped, no {CAMVID}"}
+        return {"camvid": "skipped, no CamVid beside the repository"}
     trained_on = list(camvid_pairs("day", "train"))
     bundle = bundle_of(trained("camvid_day", trained_on, steps), split(trained_on))
     day = scores_of(bundle, (image for image, _ in camvid_pairs("day", "eval")))

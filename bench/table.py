@@ -1,55 +1,61 @@
-"""docs/benchmarks.md from the results that are kept in bench/results.
+"""docs/benchmarks.md from the results that are kept in bench/results, and figures that pages quote.
 
-python -m bench.table             write the page anew
+python -m bench.table             write the page anew, and every marked figure of the other pages
 python -m bench.table --take      first take over what `python -m bench` left in runs/bench
+python -m bench.table --names     what pages may quote, with its value; nothing is written
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.plan import PLAN, ROOT, Planned
+from bench.chapters import CHAPTERS
+from bench.figures import Chapter, Shown, quotable, shown, sizes_of
+from bench.marks import pages, rewritten
+from bench.plan import ELSEWHERE, PLAN, ROOT, Planned
 
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-_MOST_ROWS = 24  # of one bench; its JSON file has all
-_OURS = ("ours", "cornerloop")
-_HEAD = "\n".join(
-    (
-        "# Benchmarks",
-        "",
-        "Written by `python -m bench.table` from `bench/results/*.json`; do not edit.",
-        "",
-        "`make bench` runs every bench in full, which takes hours; `python -m bench --quick` takes "
-        "a minute or so for each.",
-        "Each leaves `runs/bench/NAME.json` with its figures, its command, and the machine; "
-        "`python -m bench.table --take` makes them those of this page.",
-        "The figures here say what one machine did on one day, beside other work, most of them "
-        "with small sizes.",
-        "Pages that quote figures name the command and the size they were measured with; where "
-        "the two differ, the page has the larger measurement.",
-        "A ratio is the peer's figure over ours, where both stand side by side in a bench.",
-        "",
-    )
-)
+_HEAD = """# Benchmarks
+
+Written by `python -m bench.table` from [bench/results](../bench/results); do not edit.
+
+`make bench` runs every bench in full, which takes hours; `python -m bench --quick` takes a few minutes for each.
+Each leaves `runs/bench/NAME.json` with its figures, its command, and the machine; `python -m bench.table --take` makes them those of this page and of every page that quotes them.
+
+The figures say what one machine did on one day, beside other work, most of them with small sizes, so believe ratios more than seconds.
+A ratio says how many times as good ours is: the peer's time over ours, the peer's memory over ours.
+A page quotes a figure by a mark that does not show; such figures are those of this page, to the digit.
+Other figures were [measured in full](#measured-in-full-elsewhere).
+"""  # noqa: E501
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take over results if asked to, and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
+    """Take over results if asked to, and write the pages."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--take", action="store_true", help="copy runs/bench/*.json first")
     parser.add_argument("--from", dest="source", type=Path, default=ROOT / "runs" / "bench")
+    parser.add_argument("--names", action="store_true", help="list what pages may quote")
     given = parser.parse_args(arguments)
     if given.take:
-        RESULTS.mkdir(exist_ok=True)
-        known = {planned.name for planned in PLAN}
-        for path in sorted(given.source.glob("*.json")):
-            if path.stem in known and "machine" in json.loads(path.read_text(encoding="utf-8")):
-                shutil.copyfile(path, RESULTS / path.name)
-    PAGE.write_text(page(kept_results()), encoding="utf-8")
+        _take(given.source)
+    results = kept_results()
+    values = quotable(CHAPTERS, results)
+    if given.names:
+        print("\n".join(f"{name:40} {value}" for name, value in values.items()))
+        return
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        now = page(results) if path == PAGE else rewritten(text, values, str(path))
+        if now != text:
+            path.write_text(now, encoding="utf-8")
 
 
 def kept_results() -> dict[str, dict[str, Any]]:
@@ -62,114 +68,106 @@ def kept_results() -> dict[str, dict[str, Any]]:
 
 def page(results: Mapping[str, dict[str, Any]]) -> str:
     """The whole page, in the order of the plan."""
-    parts = [_HEAD, _machines(results), _overview(results)]
-    parts += [_chapter(one, results[one.name]) for one in PLAN if one.name in results]
-    return "\n".join(parts)
+    parts = [_HEAD, _overview(results)]
+    parts += [chapter(one, CHAPTERS[one.name], results[one.name]) for one in _told(results)]
+    return "\n".join([*parts, _elsewhere(), _machines(results)])
 
 
-def figures_of(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
-    """Rows of what, ours, peer: numbers that stand beside one called `ours` become one row."""
-    if isinstance(value, Mapping):
-        ours = next((name for name in _OURS if _is_number(value.get(name))), None)
-        rest = dict(value)
-        if ours is not None:
-            for name, other in value.items():
-                if name != ours and _is_number(other):
-                    yield " ".join((*path, f"(beside {name})")).strip(), value[ours], other
-                    rest.pop(name)
-            if len(rest) < len(value):
-                rest.pop(ours)
-        for name in [name for name in rest if name.startswith("our_") and _is_number(rest[name])]:
-            quantity = name.removeprefix("our_")
-            peers = [k for k in rest if k != name and k.endswith(f"_{quantity}")]
-            for other in [k for k in peers if _is_number(rest[k])]:
-                beside = other.removesuffix(f"_{quantity}")
-                yield " ".join((*path, quantity, f"(beside {beside})")), rest[name], rest.pop(other)
-            if peers:
-                rest.pop(name)
-        for name, inner in rest.items():
-            yield from figures_of(inner, (*path, str(name)))
-    elif isinstance(value, list):
-        if value and all(isinstance(one, Mapping) for one in value):
-            for number, one in enumerate(value, 1):
-                yield from figures_of(one, (*path, str(number)))
-    elif _is_number(value) or isinstance(value, bool):
-        yield " ".join(path), value, None
+def chapter(planned: Planned, told: Chapter, result: Mapping[str, Any]) -> str:
+    """One bench: its question, its figures in words, and how they came about."""
+    figures = [one for one in shown(told, result["figures"]) if one.figure.tabled]
+    lines = [f"## {planned.name}", "", f"{_begun(planned.what)}.", ""]
+    if any(one.peer for one in figures):
+        lines += [f"| | Cornerloop | {told.peer} | ratio |", "|---|--:|--:|--:|"]
+        lines += [_row(one, one.peer, ratio=one.ratio) for one in figures]
+    else:
+        lines += ["| | |", "|---|--:|"]
+        lines += [_row(one) for one in figures]
+    return "\n".join([*lines, "", *_origin(planned, told, result), ""])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _take(source: Path) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    known = {planned.name for planned in PLAN}
+    for path in sorted(source.glob("*.json")):
+        if path.stem in known and "machine" in json.loads(path.read_text(encoding="utf-8")):
+            shutil.copyfile(path, RESULTS / path.name)
+
+
+def _told(results: Mapping[str, dict[str, Any]]) -> list[Planned]:
+    return [one for one in PLAN if one.name in results]
+
+
+def _overview(results: Mapping[str, dict[str, Any]]) -> str:
+    lines = ["## What stands behind which page", ""]
+    lines += ["| bench | what it asks | quoted in | needs |", "|---|---|---|---|"]
+    for one in PLAN:
+        quoted = ", ".join(f"[{Path(path).stem}]({_from_docs(path)})" for path in one.pages)
+        needs = "; ".join(how for _, how in one.needs) or "–"
+        name = f"[`{one.name}`](#{one.name})" if one.name in results else f"`{one.name}`"
+        lines.append(f"| {name} | {one.what} | {quoted} | {needs} |")
+    absent = [one for one in PLAN if one.name not in results]
+    if absent:
+        lines += ["", "No result is kept of these; their commands in full:", ""]
+        lines += [f"* {_command(one, quick=False)}" for one in absent]
+    return "\n".join([*lines, ""])
+
+
+def _row(one: Shown, *cells: str, ratio: str | None = None) -> str:
+    values = [one.with_unit(value) for value in (one.ours, *cells)]
+    if ratio is not None:
+        values.append(ratio)
+    return f"| {one.figure.says} | {' | '.join(values)} |"
+
+
+def _origin(planned: Planned, told: Chapter, result: Mapping[str, Any]) -> list[str]:
+    sizes = sizes_of(told, result["figures"])
+    machine = result["machine"]
+    return [
+        *([f"{_begun(sizes)}."] if sizes else []),
+        f"{'Small sizes' if result['quick'] else 'In full'}: `{result['command']}`, "
+        f"{result['at'][:10]}, {result['seconds']:.0f} seconds, {machine['processor']} "
+        f"with a load of {machine['load_before']} before it.",
+        *([f"In full: {_command(planned, quick=False)}."] if result["quick"] else []),
+        f"Everything it found: [{planned.name}.json](../bench/results/{planned.name}.json).",
+    ]
+
+
+def _elsewhere() -> str:
+    lines = ["## Measured in full elsewhere", ""]
+    lines.append("These figures of the pages come from runs of which no result is kept here.")
+    lines.append("Their pages name the sizes; the command measures them again.")
+    lines += ["", "| page | what | command |", "|---|---|---|"]
+    lines += [
+        f"| [{Path(one.page).stem}]({_from_docs(one.page)}) | {one.what} | `{one.command}` |"
+        for one in ELSEWHERE
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _machines(results: Mapping[str, dict[str, Any]]) -> str:
     rows: dict[str, list[str]] = {}
-    for name, result in results.items():
-        found = result["machine"]
+    for one in _told(results):
+        found = results[one.name]["machine"]
         packages = ", ".join(f"{key} {value}" for key, value in found["packages"].items())
         told = (
             f"| {found['processor']} | {found['cores']} | {found['memory_gib']} GiB | "
             f"{found['system']} | {found['python']} | {packages} |"
         )
-        rows.setdefault(told, []).append(name)
-    lines = [
-        "## Machines",
-        "",
-        "| processor | cores | memory | system | Python | packages | benches |",
-    ]
+        rows.setdefault(told, []).append(one.name)
+    lines = ["## Machines", ""]
+    lines.append("| processor | cores | memory | system | Python | packages | benches |")
     lines.append("|---|--:|--:|---|---|---|---|")
     lines += [f"{told} {', '.join(names)} |" for told, names in rows.items()]
     return "\n".join([*lines, ""])
 
 
-def _overview(results: Mapping[str, dict[str, Any]]) -> str:
-    lines = ["## What stands behind which page", ""]
-    lines.append("| bench | what it asks | in full | needs | quoted in | here |")
-    lines.append("|---|---|---|---|---|---|")
-    for one in PLAN:
-        pages = ", ".join(f"[{_title(path)}]({_from_docs(path)})" for path in one.pages) or "–"
-        needs = "; ".join(how for _, how in one.needs) or "–"
-        here = f"[below](#{one.name})" if one.name in results else "not run for this page"
-        command = f"`python -m {' '.join(one.words(quick=False))}`"
-        lines.append(f"| `{one.name}` | {one.what} | {command} | {needs} | {pages} | {here} |")
-    return "\n".join([*lines, ""])
+def _command(planned: Planned, *, quick: bool) -> str:
+    return f"`python -m {' '.join(planned.words(quick=quick))}`"
 
 
-def _chapter(planned: Planned, result: Mapping[str, Any]) -> str:
-    rows = list(figures_of(result["figures"]))
-    told = rows[:_MOST_ROWS]
-    lines = [f"## {planned.name}", "", f"{planned.what[0].upper()}{planned.what[1:]}."]
-    kind = "Small sizes" if result["quick"] else "In full"
-    lines.append(
-        f"{kind}: `{result['command']}`, {result['at'][:10]}, commit {result['commit']}, "
-        f"{result['seconds']:.0f} s, load {result['machine']['load_before']} before it."
-    )
-    lines += ["", "| what | ours | peer | ratio |", "|---|--:|--:|--:|"]
-    lines += [
-        f"| {_safe(what)} | {_number(a)} | {_number(b)} | {_ratio(a, b)} |" for what, a, b in told
-    ]
-    if len(rows) > len(told):
-        lines += ["", f"{len(rows) - len(told)} more stand in `bench/results/{planned.name}.json`."]
-    return "\n".join([*lines, ""])
-
-
-def _safe(text: str) -> str:
-    return text.replace("|", "/").replace("_", " ")
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def _ratio(ours: Any, peer: Any) -> str:
-    return f"{peer / ours:.3g}" if peer is not None and ours else ""
-
-
-def _title(path: str) -> str:
-    return Path(path).stem
+def _begun(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _from_docs(path: str) -> str:
