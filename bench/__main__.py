@@ -89,7 +89,7 @@ def _measured(planned: Planned, path: Path, *, quick: bool, minutes: float) -> b
     result = {
         "name": planned.name,
         "command": told,
-        "quick": quick and planned.quick is not None,
+        "quick": planned.is_small(quick=quick),
         "commit": commit(),
         "at": at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 1),

@@ -29,6 +29,10 @@ class Planned:
         chosen = self.quick if quick and self.quick is not None else self.full
         return (f"bench.{self.name}", *chosen)
 
+    def is_small(self, *, quick: bool) -> bool:
+        """Whether the quick form measures less than the full one."""
+        return quick and self.words(quick=True) != self.words(quick=False)
+
     def lacking(self, *, quick: bool) -> str:
         """Why it cannot run here; empty: it can."""
         needs = self.needs

@@ -77,9 +77,12 @@ def chapter(planned: Planned, told: Chapter, result: Mapping[str, Any]) -> str:
     """One bench: its question, its figures in words, and how they came about."""
     figures = [one for one in shown(told, result["figures"]) if one.figure.tabled]
     lines = [f"## {planned.name}", "", f"{_begun(planned.what)}.", ""]
-    if any(one.peer for one in figures):
+    if any(one.ratio for one in figures):
         lines += [f"| | Cornerloop | {told.peer} | ratio |", "|---|--:|--:|--:|"]
         lines += [_row(one, one.peer, ratio=one.ratio) for one in figures]
+    elif any(one.peer for one in figures):
+        lines += [f"| | Cornerloop | {told.peer} |", "|---|--:|--:|"]
+        lines += [_row(one, one.peer) for one in figures]
     else:
         lines += ["| | |", "|---|--:|"]
         lines += [_row(one) for one in figures]
@@ -122,13 +125,13 @@ def _row(one: Shown, *cells: str, ratio: str | None = None) -> str:
 
 def _origin(planned: Planned, told: Chapter, result: Mapping[str, Any]) -> list[str]:
     sizes = sizes_of(told, result["figures"])
-    machine = result["machine"]
+    machine, small = result["machine"], planned.is_small(quick=result["quick"])
     return [
         *([f"{_begun(sizes)}."] if sizes else []),
-        f"{'Small sizes' if result['quick'] else 'In full'}: `{result['command']}`, "
+        f"{'Small sizes' if small else 'In full'}: `{result['command']}`, "
         f"{result['at'][:10]}, {result['seconds']:.0f} seconds, {machine['processor']} "
         f"with a load of {machine['load_before']} before it.",
-        *([f"In full: {_command(planned, quick=False)}."] if result["quick"] else []),
+        *([f"In full: {_command(planned, quick=False)}."] if small else []),
         f"Everything it found: [{planned.name}.json](../bench/results/{planned.name}.json).",
     ]
 
