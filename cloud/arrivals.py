@@ -13,6 +13,7 @@ from lifelong.errors import (
     ShapeError,
 )
 from lifelong.links.storage import Entry, Storage
+from lifelong.records.device_records import from_device
 from lifelong.records.ids import edge_id, sample_id_of, sha256_hex
 from lifelong.records.keys import (
     IMAGE,
@@ -24,13 +25,14 @@ from lifelong.records.keys import (
 )
 from lifelong.records.pixels import image_from_bytes, mask_from_png
 from lifelong.records.samples import HardExample
-from lifelong.records.wire import from_json
 
 # What an edge may send: a broken one, or a hostile one, must not fill the service's memory.
 MAX_BYTES = {RECORD: 2**20, IMAGE: 64 * 2**20, MASK: 32 * 2**20}
 MAX_PARTS = 4096
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_VERSION = re.compile(r"[0-9a-f]{16}\Z")  # part of keys
+_SCENE = re.compile(r"(?:[0-9a-f]{16})?\Z")
 
 
 class GoneError(Exception):
@@ -94,7 +96,7 @@ def read_record(storage: Storage, folder: Folder) -> HardExample:
     _check_size(folder, RECORD, folder.sizes[RECORD])
     key = f"{folder.path}/{RECORD}"
     try:
-        return from_json(HardExample, storage.get(key), key)
+        return from_device(HardExample, storage.get(key), key)
     except ObjectNotFoundError as error:
         raise GoneError from error
     except CorruptRecordError as error:
@@ -116,6 +118,8 @@ def verified(storage: Storage, folder: Folder, example: HardExample) -> Delivery
         raise RecordError(f"{where}: {error}") from error
     if folder.names != (example.edge_id, example.sample_id):
         raise RecordError(f"{where}: its record says {example.edge_id}/{example.sample_id}")
+    if not _VERSION.match(example.version_id) or not _SCENE.match(example.scene_hash):
+        raise RecordError(f"{where}: the version or the scene it names has no name of ours")
     image = _file(storage, folder, IMAGE, example.image_sha256, example.parts)
     if sample_id_of(image) != example.sample_id:
         raise RecordError(f"{where}: the image is not the one that its sample id names")

@@ -26,6 +26,7 @@ from lifelong.errors import (
 from lifelong.labels.map_history import LabelMapHistory
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage
+from lifelong.records.device_records import MAX_BYTES, from_device
 from lifelong.records.escalations import (
     ANSWER,
     ANSWER_MASK,
@@ -39,13 +40,14 @@ from lifelong.records.ids import sha256_hex
 from lifelong.records.keys import ESCALATIONS
 from lifelong.records.label_map import LabelMap
 from lifelong.records.pixels import image_from_bytes, png_from_mask
-from lifelong.records.wire import from_json, to_json
+from lifelong.records.wire import to_json
 
 logger = logging.getLogger(__name__)
 
 LONGEST_S = 600.0  # whatever deadline a node writes down
 # After its deadline a question may lie so long: its node removes it, unless the node has died.
 LEFT_S = 60.0
+MOST_IMAGE_BYTES = 64 * 2**20  # of a picture that is asked about, as of one that is delivered
 
 
 class Draft(Protocol):
@@ -161,7 +163,7 @@ class Escalations:
         key = f"{folder}/{QUESTION}"
         seen.first_at = self._clock()  # the picture may have come long before
         try:
-            seen.question = from_json(Question, self._storage.get(key), key)
+            seen.question = from_device(Question, self._within(key, MAX_BYTES), key)
         except ObjectNotFoundError:
             return  # the node has just removed it
         except CorruptRecordError as error:
@@ -213,10 +215,23 @@ class Escalations:
     def _mask_for(self, question: Question, folder: str) -> NDArray[np.uint8]:
         table = self._table_for(question, folder)
         key = f"{folder}/{IMAGE}"
-        image = image_from_bytes(self._storage.get(key, sha256=question.image_sha256), key)
+        data = self._within(key, MOST_IMAGE_BYTES, sha256=question.image_sha256)
+        image = image_from_bytes(data, key)
         if image.shape[:2] != (question.height, question.width):
             raise ShapeError(f"{key}: is not {question.width}x{question.height} as the question")
         return table[self._drafter.draft(image).mask]
+
+    def _within(self, key: str, most: int, *, sha256: str | None = None) -> bytes:
+        """An object that a node wrote, not read before its size is known to be bearable.
+
+        Raises:
+            CorruptRecordError: it is larger.
+            ObjectNotFoundError, ChecksumError: as `Storage.get`.
+        """
+        size = self._storage.size(key)
+        if size is not None and size > most:
+            raise CorruptRecordError(f"{key}: {size} bytes, more than the {most} that are read")
+        return self._storage.get(key, sha256=sha256)
 
     def _table_for(self, question: Question, folder: str) -> NDArray[np.uint8]:
         """(256,): our class ids as the node's; it may have the classes of before a change.

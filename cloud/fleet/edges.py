@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lifelong.errors import LifelongError, ObjectNotFoundError
+from lifelong.errors import CorruptRecordError, LifelongError, ObjectNotFoundError
 from lifelong.links.storage import Entry, Storage
+from lifelong.records.device_records import MAX_BYTES, from_device
 from lifelong.records.edge_health import EdgeHealth
-from lifelong.records.ids import EdgeId
+from lifelong.records.ids import EdgeId, edge_id
 from lifelong.records.keys import EDGES
 from lifelong.records.model_versions import Release
-from lifelong.records.wire import from_json
 from lifelong.sections.fleet import ReleasesSection
 from lifelong.staging import release_for
 
@@ -24,6 +24,7 @@ FAILED_FRAMES = 0.01  # share of the last frames that no model answered, from wh
 LOW_DISK_BYTES = 100 * 2**20
 HOT_CELSIUS = 90.0
 PATIENCE_REPORTS = 2.5  # so many of its own pauses may pass before a node counts as silent
+SLOWEST_PACE_S = 7 * 86400.0  # whatever a node says of its pauses, so that it can be missed
 
 
 class EdgeState(StrEnum):
@@ -66,9 +67,7 @@ class Edges:
 
     def look(self) -> list[SeenEdge]:
         """Every node that has ever reported, by name."""
-        reports = [
-            entry for entry in self._storage.entries(EDGES) if entry.key.endswith("/health.json")
-        ]
+        reports = [entry for entry in self._storage.entries(EDGES) if _is_report(entry.key)]
         for entry in reports:
             known = self._seen.get(entry.key)
             if known is None or known[0] != entry.mark:
@@ -84,7 +83,9 @@ class Edges:
         now = self._now()
         arrived_at = now if before else min(entry.modified, now)
         try:
-            health = from_json(EdgeHealth, self._storage.get(entry.key), entry.key)
+            if entry.size > MAX_BYTES:
+                raise CorruptRecordError(f"{entry.key}: {entry.size} bytes, no report has so many")
+            health = from_device(EdgeHealth, self._storage.get(entry.key), entry.key)
         except ObjectNotFoundError:
             return None  # taken away a moment ago
         except LifelongError as error:
@@ -98,6 +99,15 @@ class Edges:
             health=health,
             trouble=_wrong_with(health, edge, before),
         )
+
+
+def _is_report(key: str) -> bool:
+    """Is it the report of a node, and not something that lies there under no node's name?"""
+    folder, _, name = key.removeprefix(f"{EDGES}/").partition("/")
+    try:
+        return bool(edge_id(folder)) and name == "health.json"
+    except ValueError:
+        return False
 
 
 def _wrong_with(health: EdgeHealth, edge: EdgeId, before: SeenEdge | None) -> str:
@@ -129,7 +139,7 @@ def alarms_of(health: EdgeHealth) -> dict[str, str]:
 
 def is_silent(seen: SeenEdge, section: ReleasesSection, now: datetime) -> bool:
     """Has it been quiet for longer than `silent_minutes`, and than its own pace explains?"""
-    pace_s = seen.health.report_seconds if seen.health else 0.0
+    pace_s = min(seen.health.report_seconds, SLOWEST_PACE_S) if seen.health else 0.0
     patience_s = max(60.0 * section.silent_minutes, PATIENCE_REPORTS * pace_s)
     return now - seen.arrived_at > timedelta(seconds=patience_s)
 

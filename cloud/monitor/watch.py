@@ -143,12 +143,13 @@ class Watch:
                 found = self._seen()
                 self._prepare(found)
                 self._latest = found
-            except LifelongError as error:
-                self._trouble = str(error)
+            except Exception as error:
+                is_ours = isinstance(error, LifelongError)
+                self._trouble = str(error) if is_ours else f"the monitor broke: {error!r}"
                 if self._latest is not None:
                     self._latest = replace(
                         self._latest,
-                        trouble=str(error),
+                        trouble=self._trouble,
                         _facts={},
                         _asked=set(),
                         _lock=threading.RLock(),
@@ -193,6 +194,10 @@ class Watch:
                 if str(error) != told:
                     logger.warning("the monitor cannot look into storage: %s", error)
                 told = str(error)
+            except Exception as error:  # the next look may be a good one, and nobody else looks
+                if repr(error) != told:
+                    logger.exception("the monitor broke while it looked, and will look again")
+                told = repr(error)
             took = time.monotonic() - began
             pause = max(self._pause_s, took / _SHARE_OF_TIME)
 

@@ -22,12 +22,14 @@ from cloud.web.operator_pages import add_operator_pages
 from cloud.web.overview_pages import add_overview
 from cloud.web.parts import Parts
 from cloud.web.people_pages import add_people
+from cloud.web.probes import add_probes
 from cloud.web.queues_pages import add_queues
 from cloud.web.release_pages import add_releases
 from cloud.web.request_log import RequestLog
 from cloud.web.rounds_pages import add_rounds
 from cloud.web.site import add_static
 from cloud.web.unreachable import add_unreachable
+from cloud.web.unreadable import add_unreadable
 
 _MAX_BODY = 64 * 1024  # bytes; Label Studio is asked to send the name of the action only
 
@@ -38,8 +40,10 @@ def make_app(parts: Parts) -> FastAPI:
     app = FastAPI(title="Cornerloop", docs_url=None, redoc_url=None, openapi_url=None)
     add_static(app)
     add_unreachable(app, parts.site)
+    add_unreadable(app)
     add_access(app, parts)
     add_metrics(app, parts)
+    add_probes(app, parts)
     add_correct(app, parts)
     _add_hints(app, parts)
     add_overview(app, parts)

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from cloud.access.bodies import TooLargeError
 from cloud.metrics.measures import Measures
 from lifelong.links.request_ids import HEADER, current_request, in_request, request_id
 
@@ -48,8 +49,11 @@ class RequestLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or current_request():  # within another one of these
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if current_request():  # within another one of these, which counts
+            await self._answered(scope, receive, send)
             return
         name = request_id(Headers(scope=scope).get(HEADER, ""))
         began, status = self._clock(), 0
@@ -63,15 +67,29 @@ class RequestLog:
 
         with in_request(name):
             try:
-                await self._app(scope, receive, told)
-            except Exception:
-                logger.exception("%s %s failed", scope["method"], scope["path"])
-                if status:
-                    raise  # half of the answer is out: only the server can cut it off
-                await _told_failure(told, name)
+                await self._answered(scope, receive, told)
             finally:
                 seconds = self._clock() - began
                 self._noted(scope, status, seconds)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's answer; what nobody caught is told before Starlette tells it."""
+        is_begun = False
+
+        async def seen(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = is_begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        except TooLargeError:
+            raise  # for the gate, which answers it
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if is_begun:
+                raise  # half of the answer is out: only the server can cut it off
+            await _told_failure(seen, current_request())
 
     def _noted(self, scope: Scope, status: int, seconds: float) -> None:
         if self._measures is not None:

@@ -83,6 +83,34 @@ def test_sec_03_an_oversize_body_is_refused_everywhere(admin: TestClient, path: 
     assert answer.status_code == 413
 
 
+PAGE, SUBMISSION = "0" * 32, "12345678-1234-1234-1234-123456789012"
+UNSPEAKABLE = [
+    b'{"page": "%s", "submission": "%s", "seconds": NaN, "reason": "x"}',
+    b'{"page": "%s", "submission": "%s", "seconds": 1e999, "reason": "x"}',
+    b'{"page": "%s", "submission": "%s", "seconds": 1, "reason": "\\ud800"}',
+    b'{"page": "%s", "submission": "%s", "seconds": 1, "reason": "x", "\\ud800": 1}',
+]
+
+
+@pytest.mark.parametrize("body", UNSPEAKABLE)
+def test_sec_03_what_no_json_can_carry_back_is_refused_in_words(
+    admin: TestClient, body: bytes
+) -> None:
+    """SEC-03: it was a 500, because the refusal repeated what was sent."""
+    content = body.replace(b"%s", PAGE.encode(), 1).replace(b"%s", SUBMISSION.encode(), 1)
+    headers = {"Content-Type": "application/json"}
+    for path in ("/correct/next", "/correct/keep", "/correct/x/skip", "/correct/x/prompt"):
+        answer = admin.post(path, content=content, headers=headers)
+        assert answer.status_code == 422, path
+        assert answer.json()["detail"][0]["msg"]
+
+
+def test_sec_03_a_refusal_does_not_repeat_what_was_sent(admin: TestClient) -> None:
+    answer = admin.post("/access/rotate", data={"grace_hours": "a-secret-pasted-here"})
+    assert answer.status_code == 422 and "grace_hours" in answer.text
+    assert "pasted" not in answer.text
+
+
 # --- what is unpacked
 
 

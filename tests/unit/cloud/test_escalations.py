@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from cloud import escalations
 from cloud.escalations import LEFT_S, LONGEST_S, Escalations
 from cloud.preannotation.shared_drafter import SharedDrafter
 from lifelong.errors import ModelOutputError, StorageUnavailableError
@@ -311,3 +312,18 @@ def test_a_shared_drafter_takes_one_picture_at_a_time():
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+@pytest.mark.parametrize("limit", ["MOST_IMAGE_BYTES", "MAX_BYTES"])
+def test_sec_03_a_question_that_would_fill_the_memory_is_refused_unread(room, monkeypatch, limit):
+    monkeypatch.setattr(escalations, limit, 10)
+    folder = room.asked()
+    room.service.step()
+    assert "more than the 10 that are read" in room.answer(folder).reason
+    assert room.drafter.drafted == []
+
+
+def test_sec_03_a_deadline_that_is_no_number_ends(room):
+    folder = room.asked(deadline_seconds=float("nan"))
+    room.service.step()
+    assert room.answer(folder).verdict == "refused"

@@ -16,7 +16,7 @@ from lifelong.errors import StorageUnavailableError
 from lifelong.links.journal import Journal, read_events
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.deliveries import Receipt
-from lifelong.records.ids import EdgeId, sample_id_of, sha256_hex
+from lifelong.records.ids import EdgeId, VersionId, sample_id_of, sha256_hex
 from lifelong.records.keys import image_key
 from lifelong.records.samples import HardExample
 from lifelong.records.wire import from_json, to_json
@@ -78,6 +78,16 @@ def broken(kind: str, storage: Storage) -> None:
             storage.put(
                 f"{folder}/example.json", to_json(replace(good, edge_id=EdgeId("../../etc")))
             )
+        case "version that climbs":
+            liar = replace(good, version_id=VersionId("../../x"))
+            storage.put(f"{folder}/example.json", to_json(liar))
+        case "scene without a number":
+            storage.put(f"{folder}/example.json", to_json(replace(good, scene_hash="zz")))
+        case "score that is none":
+            storage.put(f"{folder}/example.json", to_json(replace(good, score=float("nan"))))
+        case "moment without a zone":
+            naive = replace(good, captured_at=good.captured_at.replace(tzinfo=None))
+            storage.put(f"{folder}/example.json", to_json(naive))
         case "wrong size":
             storage.put(f"{folder}/example.json", to_json(replace(good, height=1)))
         case "not an image":
@@ -100,6 +110,10 @@ def broken(kind: str, storage: Storage) -> None:
         "not JSON",
         "other sample",
         "other edge",
+        "version that climbs",
+        "scene without a number",
+        "score that is none",
+        "moment without a zone",
         "wrong size",
         "not an image",
     ],
@@ -107,7 +121,7 @@ def broken(kind: str, storage: Storage) -> None:
 def test_tr03_what_does_not_verify_is_quarantined_with_its_reason(
     kind: str, tmp_path: Path
 ) -> None:
-    """TR-03: the cloud trusts no upload; the others are admitted all the same."""
+    """TR-03, SEC-03: the cloud trusts no upload; the others are admitted all the same."""
     storage = open_storage("memory://")
     broken(kind, storage)
     deliver(storage, a_hard_example(5), seed=5)

@@ -303,3 +303,48 @@ def test_edge_12_the_page_the_json_and_the_metrics(config_path):
     assert ("edge_cpu_celsius", "edge-1") not in samples
     assert samples["edge_state", "alarm", "edge-2"] == 1.0
     assert samples["edge_report_age_seconds", "edge-1"] >= 0.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"report_seconds": 1e300},
+        {"report_seconds": float("nan")},
+        {"fps": float("inf")},
+        {"memory_bytes": 10**400},
+        {"outbox_oldest_s": 1e200},
+        {"drift": {"score_psi": float("nan")}},
+        {"at": NOON.replace(tzinfo=None)},
+        {"alarms": {"heat": "x" * 2**21}},
+    ],
+)
+def test_sec_03_one_nodes_impossible_report_is_told_of_that_node_alone(changes):
+    """SEC-03: it ended every look at the fleet, and with them the pages."""
+    clock = VirtualClock()
+    storage = TimedStorage(clock)
+    storage.put(health_key(EdgeId("edge-2")), to_json(a_report(edge_id=EdgeId("edge-2"))))
+    storage.put(health_key(EdgeId("edge-1")), to_json(a_report(**changes)))
+    bad, good = (
+        standing_of(seen, WANTED, None, SECTION, clock()) for seen in Edges(storage, clock).look()
+    )
+    assert good.state is EdgeState.WELL
+    assert bad.state is EdgeState.ALARM
+    assert "edges/edge-1/health.json" in bad.reasons[0]
+
+
+def test_sec_03_a_node_cannot_be_silent_for_ever_by_naming_an_endless_pause():
+    clock = VirtualClock()
+    storage = TimedStorage(clock)
+    storage.put(health_key(EdgeId("edge-1")), to_json(a_report(report_seconds=1e15)))
+    edges = Edges(storage, clock)
+    edges.look()
+    clock.pass_minutes(60 * 24 * 18)
+    assert standing_of(edges.look()[0], WANTED, None, SECTION, clock()).state is EdgeState.SILENT
+
+
+def test_sec_03_what_lies_under_no_nodes_name_is_no_node():
+    clock = VirtualClock()
+    storage = TimedStorage(clock)
+    for key in ("edges/health.json", "edges/a/b/health.json", "edges/.hid den/health.json"):
+        storage.put(key, to_json(a_report()))
+    assert Edges(storage, clock).look() == []

@@ -1,6 +1,7 @@
 """Every request has an id; a failure tells it, and the log has it with the traceback (OPS-03)."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,25 @@ def test_ops_03_what_the_gate_refuses_has_an_id_too_and_counts_once(tmp_path: Pa
         if sample.name == "http_requests_total" and sample.value
     ]
     assert sorted(counted) == [("2xx", 1.0), ("4xx", 1.0)]
+
+
+def test_ops_03_a_page_that_breaks_behind_the_gate_tells_its_id_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OPS-06: as `serve` is built; Starlette would say "Internal Server Error" and tell uvicorn,
+    which writes the traceback once more."""
+
+    def broken() -> str:
+        raise RuntimeError("the disk is on fire")
+
+    parts = some_parts(book=AccessBook(tmp_path / "access", utc_now, 1.0))
+    _, token = parts.book.make_token("tess", Role.ADMIN)
+    gate = a_gate(replace(parts, site=replace(parts.site, trouble=broken)))
+    asker = TestClient(RequestLog(gate), base_url="http://127.0.0.1:8000")
+    bearer = {"Authorization": f"Bearer {token}", "X-Request-ID": "gateway-45"}
+    with caplog.at_level(logging.ERROR):
+        answer = asker.get("/", headers=bearer)
+    assert answer.status_code == 500
+    assert "gateway-45" in answer.text and "fire" not in answer.text
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert caplog.text.count("GET / failed") == 1

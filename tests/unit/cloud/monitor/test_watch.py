@@ -122,3 +122,28 @@ def test_the_thread_looks_until_it_is_told_to_stop(watch: Watch) -> None:
     watch.run(stop, beat)
     assert len(beats) == 3
     assert watch.look().rounds
+
+
+def test_sec_03_a_look_that_breaks_is_told_and_the_next_one_is_taken(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SEC-03: whatever lies in storage, the pages say what is wrong and go on afterwards."""
+    watch.refresh()
+    watch._pause_s = 0.0
+    stop, troubles = threading.Event(), list[str]()
+    seen = watch._seen
+
+    def broken() -> Look:
+        raise OverflowError("larger than any number")
+
+    def beat() -> None:
+        troubles.append(watch.look().trouble)
+        monkeypatch.setattr(watch, "_seen", broken if len(troubles) < 3 else seen)
+        if len(troubles) == 4:
+            stop.set()
+
+    with caplog.at_level(logging.ERROR):
+        watch.run(stop, beat)
+    assert troubles[0] == "" and all("larger than any" in one for one in troubles[1:3])
+    assert watch.look().trouble == ""
+    assert caplog.text.count("will look again") == 1, "once for as long as it lasts"
