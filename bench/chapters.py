@@ -267,6 +267,7 @@ def _label_studio() -> Chapter:
         peer="the bare SDK",
         sizes="{tasks} tasks of {size[1]} x {size[0]} pixels; the SDK gets ready-made tasks",
         figures=(
+            _F(name="tasks", says="tasks", at="tasks", tabled=False),
             _F(name="push", says="drafts pushed, beside an import of ready-made tasks",
                at="ours:push_s", beside="sdk:import_s", unit="s", digits=1),
             _F(name="pull", says="corrections pulled, beside listing the tasks", at="ours:pull_s",

@@ -28,7 +28,7 @@ Each leaves `runs/bench/NAME.json` with its figures, its command, and the machin
 
 The figures say what one machine did on one day, beside other work, most of them with small sizes, so believe ratios more than seconds.
 A ratio says how many times as good ours is: the peer's time over ours, the peer's memory over ours.
-A page quotes a figure by a mark that does not show; such figures are those of this page, to the digit.
+A page quotes a figure by a mark that does not show; such figures are those of this page, to the digit (`bench/marks.py` says how).
 Other figures were [measured in full](#measured-in-full-elsewhere).
 """  # noqa: E501
 
