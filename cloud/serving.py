@@ -27,6 +27,7 @@ from cloud.service import Service
 from cloud.vital_signs import ROUNDS, SURROUNDINGS, WATCH, VitalSigns, gauges
 from cloud.web.app import make_app
 from cloud.web.parts import Parts
+from cloud.web.probes import open_probe_port
 from cloud.web.request_log import RequestLog
 from cloud.web.site import Site
 from lifelong.config import Config
@@ -59,43 +60,43 @@ def serve(config: Config) -> None:
     surroundings = signs.surroundings(cloud)
     watch, costs = make_watch(open_cloud(config)), CostsByRound()
     watch.prepared.append(costs.of)
-    app = make_app(
-        Parts(
-            site=Site(
-                title=title,
-                look=watch.look,
-                trouble=lambda: service.last_error,
-                now=utc_now,
-            ),
-            config=config,
-            storage=cloud.storage,
-            label_map=cloud.label_map,
-            hint=service.wake,
-            secret=webhook_secret(config.label_studio),
-            actions=make_actions(
-                cloud,
-                audit,
-                rounds=lambda: watch.refresh().rounds,
-                done=partial(_looked, service, watch),
-            ),
-            book=admission.book,
-            slowing=admission.slowing,
-            audit=audit,
-            audits=admission.audits,
-            costs=costs,
-            vitals=signs.vitals(surroundings, watch, service, assist),
-            measures=signs.measures,
-            gauges=gauges(config, assist),
-            correction_desk=make_desk(
-                cloud,
-                lambda: watch.look().rounds,
-                assist.segmenter if assist is not None else _own_segmenter(config),
-            ),
-        )
+    parts = Parts(
+        site=Site(
+            title=title,
+            look=watch.look,
+            trouble=lambda: service.last_error,
+            now=utc_now,
+        ),
+        config=config,
+        storage=cloud.storage,
+        label_map=cloud.label_map,
+        hint=service.wake,
+        secret=webhook_secret(config.label_studio),
+        actions=make_actions(
+            cloud,
+            audit,
+            rounds=lambda: watch.refresh().rounds,
+            done=partial(_looked, service, watch),
+        ),
+        book=admission.book,
+        slowing=admission.slowing,
+        audit=audit,
+        audits=admission.audits,
+        costs=costs,
+        vitals=signs.vitals(surroundings, watch, service, assist),
+        measures=signs.measures,
+        gauges=gauges(config, assist),
+        correction_desk=make_desk(
+            cloud,
+            lambda: watch.look().rounds,
+            assist.segmenter if assist is not None else _own_segmenter(config),
+        ),
     )
+    app = make_app(parts)
     if assist is not None:
         # Open to our gate: it has a password of its own, which Label Studio sends.
         app.include_router(assist.router, prefix=PREFIX, dependencies=[needs(Permission.OPEN)])
+    probes = open_probe_port(config, parts)
     server = admission.server(app, partial(RequestLog, measures=signs.measures))
     listening = admission.listen(partial(print, flush=True))
     if assist is not None:
@@ -115,6 +116,8 @@ def serve(config: Config) -> None:
         ).start()
     admission.watch(stop)
     server.run(sockets=[listening])  # returns on SIGTERM and Ctrl-C
+    if probes is not None:
+        probes.should_exit = True
     stop.set()
     service.wake()
     if assist is not None:

@@ -55,7 +55,7 @@ class Admission:
         Raises:
             ConfigError: the port is taken, or the book cannot be written.
         """
-        bound = listening(self.config)
+        bound = listening(self.config.web.host, self.config.web.port)
         link = first_link(self.config, port=bound.getsockname()[1], audit=self.audit)
         if link:
             say(f"open this once, within a day, to enter as operator: {link}")

@@ -6,8 +6,26 @@ from typing import Any
 
 import uvicorn
 
+from cloud.access.renewal import RenewedCertificates, load
 from lifelong.config import Config
 from lifelong.errors import ConfigError
+from lifelong.sections.web import WebSection
+
+_LOOK_EVERY = 50  # ticks of uvicorn, ten a second: certificates are looked at every 5 s
+
+
+class _Server(uvicorn.Server):
+    """Takes renewed certificates in between two ticks, in the thread that begins connections."""
+
+    def __init__(self, config: uvicorn.Config, certificates: RenewedCertificates) -> None:
+        super().__init__(config)
+        self._certificates = certificates
+
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`."""
+        if self.config.ssl is not None and counter % _LOOK_EVERY == 0:
+            self._certificates.look(self.config.ssl)
+        return await super().on_tick(counter)
 
 
 def make_server(app: Any, config: Config) -> uvicorn.Server:
@@ -17,8 +35,8 @@ def make_server(app: Any, config: Config) -> uvicorn.Server:
         ConfigError: certificates that are missing or do not fit.
     """
     web = config.web
-    _check_tls(config)
-    return uvicorn.Server(
+    _check_tls(web)
+    return _Server(
         uvicorn.Config(
             app,
             host=web.host,
@@ -33,50 +51,33 @@ def make_server(app: Any, config: Config) -> uvicorn.Server:
             ssl_keyfile=web.tls_key,
             ssl_ca_certs=str(web.tls_client_ca) if web.tls_client_ca else None,
             ssl_cert_reqs=ssl.CERT_REQUIRED if web.tls_client_ca else ssl.CERT_NONE,
-        )
+        ),
+        RenewedCertificates(web),
     )
 
 
-def listening(config: Config) -> socket.socket:
+def listening(host: str, port: int, *, named: str = "web.port") -> socket.socket:
     """A socket that is bound: the port is known, and a taken one is told at once.
+
+    Args:
+        named: the setting that says which port, for people.
 
     Raises:
         ConfigError: it is taken, or not ours to listen at.
     """
-    host, port = config.web.host, config.web.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise ConfigError(
-            f"web.port: cannot listen at {host}:{port} ({error.strerror}); stop what uses it, or "
+            f"{named}: cannot listen at {host}:{port} ({error.strerror}); stop what uses it, or "
             "name another one"
         ) from error
 
 
-def _check_tls(config: Config) -> None:
-    web = config.web
+def _check_tls(web: WebSection) -> None:
     if (web.tls_certificate is None) != (web.tls_key is None):
         raise ConfigError("web.tls_certificate and web.tls_key belong together: name both or none")
-    if web.tls_certificate is None:
-        if web.tls_client_ca is not None:
-            raise ConfigError("web.tls_client_ca needs web.tls_certificate and web.tls_key")
-        return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # An encrypted key would make the start wait at a terminal that nobody sees.
-        context.load_cert_chain(web.tls_certificate, web.tls_key, password=_no_password)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        raise ConfigError(
-            f"web.tls_certificate {web.tls_certificate}, web.tls_key {web.tls_key}: {error}; both "
-            "in PEM, the key without a password"
-        ) from error
-    try:
-        if web.tls_client_ca is not None:
-            context.load_verify_locations(web.tls_client_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"web.tls_client_ca {web.tls_client_ca}: {error}; PEM") from error
-
-
-def _no_password() -> str:
-    raise ValueError("the key has a password")
+    if web.tls_certificate is None and web.tls_client_ca is not None:
+        raise ConfigError("web.tls_client_ca needs web.tls_certificate and web.tls_key")
+    load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), web)

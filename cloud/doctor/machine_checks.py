@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
+from lifelong.sections.web import WebSection
 
 LOW_BYTES = 2**30  # a round writes a candidate, its checkpoint and drafts: some hundred MiB
 NO_BYTES = 100 * 2**20
@@ -154,8 +155,15 @@ def look_at_port(patient: Patient) -> Iterable[Finding]:
             yield broken(where, f"web.host is no address here ({error})", "correct web.host")
             return
         except OSError as error:
-            if is_ours(web.host, web.port, is_tls=web.tls_certificate is not None):
+            if _page_is_ours(web):
                 yield well(where, "`cornerloop serve` answers there")
+                return
+            if web.tls_client_ca is not None and web.probe_port is None:
+                yield warning(
+                    where,
+                    "is taken, and whoever answers wants a certificate of its clients",
+                    "set web.probe_port, where it can be asked without one (docs/security.md)",
+                )
                 return
             yield broken(
                 where,
@@ -164,6 +172,12 @@ def look_at_port(patient: Patient) -> Iterable[Finding]:
             )
             return
     yield well(where, "is free")
+
+
+def _page_is_ours(web: WebSection) -> bool:
+    if web.tls_client_ca is not None and web.probe_port is not None:
+        return is_ours(web.host, web.probe_port)
+    return is_ours(web.host, web.port, is_tls=web.tls_certificate is not None)
 
 
 def is_ours(host: str, port: int, *, is_tls: bool = False) -> bool:

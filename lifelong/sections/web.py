@@ -23,6 +23,8 @@ class WebSection(Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None  # then only clients with a certificate of it are heard
+    # Plain HTTP for `/healthz` and `/readyz` alone; probes show no certificate.
+    probe_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     # Addresses of proxies whose X-Forwarded-For and -Proto are believed.
     trusted_proxies: tuple[str, ...] = ()
     refresh_seconds: Annotated[float, Field(gt=0)] = 2.0  # between two looks into storage

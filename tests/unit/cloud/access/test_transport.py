@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import shutil
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,14 +16,16 @@ import pytest
 
 from cloud.access.admission import make_admission
 from cloud.access.permissions import Role
+from cloud.access.renewal import RenewedCertificates, load
 from cloud.access.transport import listening, make_server
 from cloud.audit_log import AuditLog
 from cloud.web.app import make_app
+from cloud.web.probes import open_probe_port
 from lifelong.config import Config
 from lifelong.errors import ConfigError
 from lifelong.links.journal import utc_now
 from lifelong.links.storage import open_storage
-from tests.certificates import Authority
+from tests.certificates import Authority, Pair
 from tests.web_parts import some_parts
 
 
@@ -136,6 +139,87 @@ def test_sec_05_with_a_client_ca_only_clients_that_it_signed_are_heard(tmp_path:
                 ask(port, "/healthz", tls=context)
 
 
+def shown_at(port: int) -> str:
+    """The certificate that whoever connects now is shown, in PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=30)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if is_so():
+            return
+        time.sleep(0.05)
+    pytest.fail("it never came to that")
+
+
+def test_sec_05_renewed_certificates_are_shown_without_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As cert-manager does it; a certificate whose key has not come yet is not shown."""
+    authority = Authority(tmp_path / "ca")
+    before, after = authority.pair("before"), authority.pair("after")
+    live = Pair(tmp_path / "live.pem", tmp_path / "live.key")
+    shutil.copy(before.certificate, live.certificate)
+    shutil.copy(before.key, live.key)
+    trusting = ssl.create_default_context(cafile=str(authority.ca))
+    with served(tmp_path, tls_certificate=str(live.certificate), tls_key=str(live.key)) as (
+        port,
+        _,
+    ):
+        assert shown_at(port) == before.certificate.read_text()
+        live.certificate.write_bytes(after.certificate.read_bytes())
+        wait_until(lambda: "renewed, and not taken" in caplog.text)
+        assert str(live.key) in caplog.text, "it names the files"
+        assert ask(port, "/healthz", tls=trusting)[0] == 200
+        assert shown_at(port) == before.certificate.read_text()
+        live.key.write_bytes(after.key.read_bytes())
+        wait_until(lambda: shown_at(port) == after.certificate.read_text())
+        assert ask(port, "/healthz", tls=trusting)[0] == 200
+    assert caplog.text.count("renewed, and not taken") == 1, "told once, not every look"
+
+
+def test_sec_05_an_added_authority_of_clients_is_believed_without_a_restart(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other", "Another")
+    pair = authority.pair("server")
+    believed = tmp_path / "clients.pem"
+    believed.write_bytes(authority.ca.read_bytes())
+    web = {
+        "tls_certificate": pair.certificate,
+        "tls_key": pair.key,
+        "tls_client_ca": believed,
+    }
+    config = Config.model_validate({"web": web})
+    certificates = RenewedCertificates(config.web)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load(context, config.web)
+    assert not certificates.look(context), "nothing has changed"
+    assert len(context.get_ca_certs()) == 1
+    believed.write_bytes(authority.ca.read_bytes() + other.ca.read_bytes())
+    assert certificates.look(context)
+    assert len(context.get_ca_certs()) == 2
+    believed.unlink()
+    assert not certificates.look(context), "in the middle of being replaced"
+
+
+def test_ops_02_probes_without_a_certificate_have_a_port_of_their_own(tmp_path: Path) -> None:
+    """OPS-02: Kubernetes shows no certificate; `web.probe_port` answers it, and nobody else."""
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    config = Config.model_validate({"web": {"probe_port": port}})
+    server = open_probe_port(config, some_parts(config=config))
+    assert server is not None
+    try:
+        wait_until(lambda: server.started)
+        status, _, body = ask(port, "/healthz")
+        assert (status, json.loads(body)) == (200, {"status": "up"})
+        assert ask(port, "/readyz")[0] in {200, 503}
+        for address in ("/", "/rounds.json", "/metrics", "/openapi.json", "/enter"):
+            assert ask(port, address)[0] == 404, address
+    finally:
+        server.should_exit = True
+    assert open_probe_port(Config(), some_parts()) is None
+
+
 @pytest.mark.parametrize("case", ["no key", "no certificate", "missing", "mixed", "ca alone",
                                   "no ca", "garbage"])  # fmt: skip
 def test_sec_05_certificates_that_do_not_fit_are_named(tmp_path: Path, case: str) -> None:
@@ -159,11 +243,11 @@ def test_sec_05_certificates_that_do_not_fit_are_named(tmp_path: Path, case: str
 
 
 def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
-    config = Config.model_validate({"web": {"port": 0}})
-    with listening(config) as taken:
-        again = Config.model_validate({"web": {"port": taken.getsockname()[1]}})
-        with pytest.raises(ConfigError, match=r"web\.port"):
-            listening(again)
+    with listening("127.0.0.1", 0) as taken:
+        again = taken.getsockname()[1]
+        for named in ("web.port", "web.probe_port"):
+            with pytest.raises(ConfigError, match=named):
+                listening("127.0.0.1", again, named=named)
 
 
 # --- a proxy with a path, in front of us

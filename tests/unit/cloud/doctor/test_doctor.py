@@ -456,6 +456,22 @@ def test_ops_04_the_port_of_our_own_page_is_well(ward: Ward) -> None:
     assert ill(ward.look("port")) == {}
 
 
+def test_ops_04_a_page_that_wants_certificates_is_known_by_its_port_for_probes(ward: Ward) -> None:
+    ours = int(ward.web.url.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # its TLS tells us nothing
+        ward.settings["web"] = {
+            "port": taken.getsockname()[1],
+            "tls_certificate": "c.pem",
+            "tls_key": "c.key",
+            "tls_client_ca": "ca.pem",
+        }
+        (finding,) = ill(ward.look("port"))["port"]
+        assert finding.level is Level.WARNING
+        assert "web.probe_port" in finding.to_do
+        ward.settings["web"]["probe_port"] = ours
+        assert ill(ward.look("port")) == {}
+
+
 def test_ops_04_little_memory_is_told(ward: Ward, tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemAvailable: 1000 kB\n")
     assert "1 MiB are available" not in str(ward.look("port"))
