@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import plotly
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.staticfiles import StaticFiles
 
 from cloud.access.permissions import Permission, caller_of, needs
@@ -105,14 +106,25 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def _moment(value: datetime | None) -> str:
-    return "–" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    """In UTC; `site.js` writes it by the reader's clock.
+
+    >>> str(_moment(datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)))
+    '<time data-moment datetime="2026-05-04T03:02:01+00:00">2026-05-04 03:02:01 UTC</time>'
+    """
+    if value is None:
+        return "–"
+    at = value.astimezone(UTC)
+    told = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time data-moment datetime="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), told
+    )
 
 
 def _span(seconds: float | None) -> str:
     """A time span for people.
 
     >>> [_span(s) for s in (None, 0.4, 75, 4000, 200000)]
-    ['–', '0.4 s', '1 min 15 s', '1 h 07 min', '2 d 7 h']
+    ['–', '0.4 s', '1 min 15 s', '1 h 06 min', '2 d 7 h']
     """
     if seconds is None:
         return "–"

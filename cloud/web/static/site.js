@@ -1,4 +1,4 @@
-// Draws the page's charts, keeps what is marked live up to date, asks before what cannot be undone.
+// Draws the page's charts, tells moments by the reader's clock, keeps what is marked live up to date.
 "use strict";
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -23,6 +23,20 @@ function drawCharts() {
   if (window.Plotly) document.querySelectorAll(".plot[data-figure]").forEach(drawChart);
 }
 
+// Moments come in UTC; people read their own clock, and see UTC where they point.
+function tellMoments(place) {
+  const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
+  const two = (number) => String(number).padStart(2, "0");
+  place.querySelectorAll("time[data-moment]").forEach((told) => {
+    const at = new Date(told.dateTime);
+    const name = zone.formatToParts(at).find((part) => part.type === "timeZoneName").value;
+    const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+    told.title = told.textContent;
+    told.textContent =
+      `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${name}`;
+  });
+}
+
 // <section data-live="/address" data-seconds="2"> is replaced by what the address answers, until
 // an answer says that it is the last one.
 function keepLive(section) {
@@ -34,7 +48,10 @@ function keepLive(section) {
         const answer = await fetch(section.dataset.live, { credentials: "same-origin" });
         const text = await answer.text();
         // What did not change stays: whoever has the focus in it keeps it.
-        if (answer.ok && text !== shown) section.innerHTML = shown = text;
+        if (answer.ok && text !== shown) {
+          section.innerHTML = shown = text;
+          tellMoments(section);
+        }
         section.classList.toggle("old", !answer.ok);
         if (answer.ok && answer.headers.get("Cornerloop-Live") === "last") return;
       } catch {
@@ -48,6 +65,7 @@ function keepLive(section) {
 
 document.addEventListener("DOMContentLoaded", () => {
   drawCharts();
+  tellMoments(document);
   document.querySelectorAll("[data-live]").forEach(keepLive);
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
