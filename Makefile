@@ -29,8 +29,9 @@ lint: .venv/installed ## style, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
-bench: setup ## every bench in full: hours; .venv/bin/python -m bench --quick takes minutes
+bench: setup ## every bench in full, and docs/benchmarks.md from what they found: hours
 	.venv/bin/python -m bench
+	.venv/bin/python -m bench.table --take
 
 bench-label-studio: setup ## push and pull beside the bare SDK, on a server of its own
 	.venv/bin/python -m bench.label_studio --json

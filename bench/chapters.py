@@ -129,28 +129,32 @@ def _queue() -> Chapter:
         "not_clear": ("pictures not clear", "of_new_conditions", 0, ""),
         "rare": ("rare classes among the pixels", "rare_permille", 1, "‰"),
     }
-    told = []
+    told, quoted = [], []
     for budget in (8, 16, 32):
         drawn = f"random of {budget}, mean (least, most) of 20"
         for name, (says, key, digits, unit) in quantities.items():
-            told += [
-                _F(name=f"{strategy}_{budget}.{name}", says=f"{says}, a budget of {budget}",
-                   at=f"{strategy} of {budget}:{key}", beside=f"{drawn}:{key}:0", better="",
-                   digits=digits, unit=unit, tabled=strategy == "expected_value")
-                for strategy in ("expected_value", "entropy", "margin", "bald")
-            ]  # fmt: skip
-            told += [
-                _F(name=f"random_{budget}.{name}_{which}", says=f"{says}, random, {which}",
-                   at=f"{drawn}:{key}:{place}", tabled=False,
-                   digits=digits if place else max(digits, 1 if name == "rare" else 2))
-                for place, which in enumerate(("mean", "least", "most"))
-            ]  # fmt: skip
+            told.append(
+                _F(name=f"of_{budget}.{name}", says=f"{says}, a budget of {budget}",
+                   at=f"expected_value of {budget}:{key}", beside=f"{drawn}:{key}:0", better="",
+                   digits=digits, unit=unit)
+            )  # fmt: skip
+            # The page's table is of 200 streets.
+            for strategy in ("expected_value", "entropy", "margin", "bald"):
+                at = f"{strategy} of {budget}:{key}"
+                quoted.append((f"{strategy}_{budget}.{name}", at, digits))
+            for place, which in enumerate(("mean", "least", "most")):
+                exact = digits if place else max(digits, 1 if unit else 2)
+                quoted.append((f"random_{budget}.{name}_{which}", f"{drawn}:{key}:{place}", exact))
     return Chapter(
         peer="random, mean of 20",
         sizes="{waiting} drawn streets wait, most of them in clear weather, which the model knows; "
         "`expected_value` chooses",
-        figures=tuple(told),
-    )
+        figures=(
+            *told,
+            *(_F(name=name, says=name, at=at, digits=digits, given=("waiting", 200), tabled=False)
+              for name, at, digits in quoted),
+        ),
+    )  # fmt: skip
 
 
 def _edge() -> Chapter:

@@ -136,7 +136,7 @@ def main() -> None:
     hidden = dict(text.split("=", 1) for text in given.hide or HIDDEN)
     world = World(section, hidden, the_change(hidden))
     first = first_model(world, given.old, given.first_steps)
-    figures: dict[str, object] = {}
+    figures: dict[str, object] = {"steps": given.steps}
     for name, lesson in ways(world, first, given.old, given.new).items():
         if given.only and name not in given.only:
             continue

@@ -28,6 +28,8 @@ class Figure:
     times: float = 1.0  # 100 for a share that is told in per cent
     # Which is better, for the ratio; "" when the two have none.
     better: Literal["less", "more", ""] = "less"
+    # Where it lies and what must be there, for one that is quoted with its size in words.
+    given: tuple[str, object] | None = None
     tabled: bool = True  # False: for a page that quotes it, and no row of docs/benchmarks.md
 
 
@@ -72,7 +74,8 @@ def shown(chapter: Chapter, figures: Mapping[str, Any]) -> list[Shown]:
     found = []
     for figure in chapter.figures:
         ours = value_at(figures, figure.at)
-        if ours is None:
+        other = figure.given and value_at(figures, figure.given[0]) != figure.given[1]
+        if ours is None or other:
             continue
         peer = value_at(figures, figure.beside) if figure.beside else None
         found.append(
@@ -97,6 +100,16 @@ def quotable(
         for one in shown(chapters[bench], result["figures"])
         for name, text in one.quotable(bench)
     }
+
+
+def declared(chapters: Mapping[str, Chapter]) -> frozenset[str]:
+    """Every name that a result of some size has a value for."""
+    return frozenset(
+        f"{bench}.{figure.name}{part}"
+        for bench, told in chapters.items()
+        for figure in told.figures
+        for part in ("", *((".peer", ".ratio") if figure.beside else ()))
+    )
 
 
 def sizes_of(chapter: Chapter, figures: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from bench/results, and a test compares them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,16 +47,26 @@ def quoted_in(text: str, where: str) -> Iterator[Quoted]:
     yield from (Quoted(one[1], one[2]) for one in found)
 
 
-def rewritten(text: str, values: Mapping[str, str], where: str) -> str:
+def rewritten(
+    text: str, values: Mapping[str, str], where: str, *, stays: Collection[str] = ()
+) -> str:
     """The page with the values of now.
 
+    Args:
+        text: of the page.
+        values: by the figure's name.
+        where: the page's name.
+        stays: figures that keep their value when there is no other.
+
     Raises:
-        NoFigureError: a mark is broken, or names what is not declared or has no result.
+        NoFigureError: a mark is broken, or names what has no value.
     """
     for one in quoted_in(text, where):
-        if one.name not in values:
+        if one.name not in values and one.name not in stays:
             raise NoFigureError(
                 f"{where}: no figure {one.name} in bench/results; "
                 "python -m bench.table --names lists those there are"
             )
-    return _MARK.sub(lambda one: f"<!--figure {one[1]}-->{values[one[1]]}<!--/-->", text)
+    return _MARK.sub(
+        lambda one: f"<!--figure {one[1]}-->{values.get(one[1], one[2])}<!--/-->", text
+    )

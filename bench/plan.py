@@ -65,7 +65,8 @@ PLAN: tuple[Planned, ...] = (
     ),
     Planned(
         name="drafts", what="how right drafts are, beside SSA and the semantic model alone",
-        full=("--json",), quick=("--pictures", "4", "--timed", "1", "--json"),
+        full=("--json",),
+        quick=("--pictures", "5", "--timed", "1", "--points-per-side", "16", "--json"),
         pages=("docs/drafts.md",),
     ),
     Planned(

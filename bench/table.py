@@ -8,13 +8,13 @@ python -m bench.table --names     what pages may quote, with its value; nothing 
 import argparse
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.chapters import CHAPTERS
-from bench.figures import Chapter, Shown, quotable, shown, sizes_of
-from bench.marks import pages, rewritten
+from bench.figures import Chapter, Shown, declared, quotable, shown, sizes_of
+from bench.marks import Quoted, pages, quoted_in, rewritten
 from bench.plan import ELSEWHERE, PLAN, ROOT, Planned
 
 RESULTS = ROOT / "bench" / "results"
@@ -53,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     for path in pages():
         text = path.read_text(encoding="utf-8")
-        now = page(results) if path == PAGE else rewritten(text, values, str(path))
+        if path == PAGE:
+            now = page(results)
+        else:
+            where = path.relative_to(ROOT).as_posix()
+            now = rewritten(text, values, where, stays=declared(CHAPTERS))
+            _tell_what_stays(quoted_in(text, where), values, where)
         if now != text:
             path.write_text(now, encoding="utf-8")
 
@@ -95,6 +100,12 @@ def _take(source: Path) -> None:
     for path in sorted(source.glob("*.json")):
         if path.stem in known and "machine" in json.loads(path.read_text(encoding="utf-8")):
             shutil.copyfile(path, RESULTS / path.name)
+
+
+def _tell_what_stays(quoted: Iterable[Quoted], values: Mapping[str, str], where: str) -> None:
+    old = sorted({one.name for one in quoted if one.name not in values})
+    if old:
+        print(f"{where}: no result of that size for {', '.join(old)}: left as it was")
 
 
 def _told(results: Mapping[str, dict[str, Any]]) -> list[Planned]:

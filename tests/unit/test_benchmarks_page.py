@@ -11,7 +11,7 @@ import pytest
 
 from bench.__main__ import figures_in, main
 from bench.chapters import CHAPTERS
-from bench.figures import Chapter, Figure, NoFigureError, Shown, quotable, shown, sizes_of
+from bench.figures import Chapter, Figure, NoFigureError, Shown, declared, quotable, shown, sizes_of
 from bench.marks import pages, quoted_in, rewritten
 from bench.plan import ELSEWHERE, PLAN, Elsewhere, Planned
 from bench.table import PAGE, RESULTS, chapter, kept_results, page
@@ -77,6 +77,16 @@ def test_ops_08_a_quoted_figure_that_was_changed_by_hand_is_found() -> None:
     right = "| the vote | <!--figure vote.seconds.ratio-->40<!--/--> times |"
     assert rewritten(text, {"vote.seconds.ratio": "40"}, "README.md") == right
     assert rewritten(right, {"vote.seconds.ratio": "40"}, "README.md") == right
+
+
+def test_ops_08_a_figure_of_another_size_stays_and_one_that_nobody_declared_does_not() -> None:
+    text = "<!--figure classes.ours_200.road-->95.3<!--/-->"
+    assert rewritten(text, {}, "classes.md", stays=declared(CHAPTERS)) == text
+    with pytest.raises(NoFigureError, match="no figure"):
+        rewritten(text, {}, "classes.md")
+    other = text.replace("road", "rood")
+    with pytest.raises(NoFigureError, match="no figure"):
+        rewritten(other, {}, "classes.md", stays=declared(CHAPTERS))
 
 
 @pytest.mark.parametrize(
@@ -176,6 +186,9 @@ def test_ops_08_a_figure_is_shown_beside_the_peers_with_their_ratio(
 
 def test_ops_08_a_figure_that_a_result_lacks_is_not_told() -> None:
     assert shown(Chapter(figures=(_SPEED,)), {"other": 1}) == []
+    sized = Figure(name="a", says="", at="n", given=("steps", 200))
+    assert shown(Chapter(figures=(sized,)), {"n": 1, "steps": 800}) == []
+    assert shown(Chapter(figures=(sized,)), {"n": 1, "steps": 200}) != []
     with pytest.raises(NoFigureError, match="masks"):
         sizes_of(Chapter(figures=(), sizes="{masks} masks"), {"other": 1})
     with pytest.raises(NoFigureError, match="no number"):
