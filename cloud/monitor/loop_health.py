@@ -2,7 +2,8 @@
 
 A sign says what is wrong, where to look and what to do. What is slow is judged by the loop's own
 past: a step is stuck when it has lasted longer than it did in any of the last finished rounds, and
-longer than a floor below which nothing is worth a word.
+longer than a floor below which nothing is worth a word. A training whose worker still takes steps
+is not stuck, however long it lasts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ LOW_BYTES = 2**30  # of the disk with the storage; one round's pictures and a mo
 RECENT = timedelta(days=1)  # what happened before is history and no alarm
 COMPARED = 50  # newest finished rounds that say how long a step takes
 FLOOR_S = 600.0
+FIRST_FLOOR_S = 3600.0  # of a step that was never done here: nobody knows how long it takes
 _IN_A_ROW = 3  # refused or failed rounds
 
 # Steps that machines do: people may take as long as they want, and so may hard examples.
@@ -119,7 +121,8 @@ def _stuck(look: Look) -> list[Sign]:
         return []
     lasted = (look.at - since).total_seconds()
     longest = longest_step(look.rounds, open_.state)
-    if lasted <= max(longest or 0.0, FLOOR_S):
+    floor = FIRST_FLOOR_S if longest is None else max(longest, FLOOR_S)
+    if lasted <= floor or _is_heard_of(look):
         return []
     before = f"the longest so far took {told_age(longest)}" if longest else "none was done before"
     return [
@@ -129,6 +132,14 @@ def _stuck(look: Look) -> list[Sign]:
             remedy="look at the job's log; cornerloop doctor names what is wrong with it",
         )
     ]
+
+
+def _is_heard_of(look: Look) -> bool:
+    """Has the worker that trains taken a step, or ended its last one, just now?"""
+    view = training_view(look)
+    if view.standing == "done":
+        return view.silent_s is not None and view.silent_s <= FLOOR_S
+    return view.standing == "runs"
 
 
 def longest_step(rounds: Sequence[Round], state: RoundState) -> float | None:

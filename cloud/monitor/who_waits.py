@@ -51,6 +51,7 @@ def _open_round(look: Look, rules: RoundsSection) -> list[Wait]:
             return _people(look)
         case RoundState.TRAINING:
             words = training_view(look).words
+            words = words[:1].lower() + words[1:]  # within a sentence
             return [_step(open_, "the training job", len(open_.annotations), "annotations", words)]
         case RoundState.GATING:
             words = "the candidate is being examined on every hold-out"
