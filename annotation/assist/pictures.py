@@ -32,14 +32,12 @@ from annotation.assist.studio_files import StudioFiles
 from lifelong.errors import ImageError, LifelongError, PictureAccessError
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.ids import sha256_hex
-from lifelong.records.pixels import image_from_bytes
+from lifelong.records.pixels import FORMATS, image_from_bytes
 from lifelong.sections.assist import AssistSection
 
 _KNOWN = 10_000  # addresses; some hundred bytes each
 _HELD = 8  # files, and together no more bytes than one picture may have
 _STALE_S = 60.0  # a server that is away is asked again after that long
-# Others that Pillow knows are read by programs and libraries that nobody expects behind a picture.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 
 _Key = tuple[str, ...]
 _Landed = tuple[str, bytes | None]  # digest, and the file where it was fetched
@@ -239,11 +237,11 @@ def picture_pixels(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     try:
         with warnings.catch_warnings(action="ignore"):
-            Image.open(io.BytesIO(data), formats=_FORMATS).close()
+            Image.open(io.BytesIO(data), formats=FORMATS).close()
     except Exception:
         # Whatever a parser of foreign bytes raises; what it quotes of them is nobody's business.
         raise ImageError(
-            f"{name}: no picture that is read here ({', '.join(_FORMATS)}) in {len(data)} bytes; "
+            f"{name}: no picture that is read here ({', '.join(FORMATS)}) in {len(data)} bytes; "
             "does the address lead to a picture?"
         ) from None
     return image_from_bytes(data, name)

@@ -19,6 +19,7 @@ from PIL import Image
 from annotation.exports.image_names import path_of_reference
 from annotation.exports.picture_items import Item, sha256_of
 from lifelong.errors import ImageError, RecordError, ShapeError
+from lifelong.records.pixels import FORMATS
 
 ImagesMode = Literal["copy", "link", "none"]
 
@@ -112,7 +113,7 @@ def check_size(image: Path | bytes, size: tuple[int, int], where: str) -> None:
     name = image.name if isinstance(image, Path) else "in storage"
     file = image if isinstance(image, Path) else io.BytesIO(image)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 width, height = height, width

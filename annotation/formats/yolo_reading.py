@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from annotation.labelled_pictures import LabelledPicture, LabelledRegion
 from annotation.outlines import filled
 from lifelong.errors import CorruptRecordError, ImageError, LabelMapError, ShapeError
 from lifelong.records.label_map import LabelMap
-from lifelong.records.pixels import MAX_PIXELS
+from lifelong.records.pixels import FORMATS, MAX_PIXELS
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _ORIENTATION = 274  # EXIF
@@ -163,12 +163,13 @@ def upright_size(image: Path) -> tuple[int, int]:
         ImageError: no picture, or more pixels than any of ours has.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(image) as picture:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(image, formats=FORMATS) as picture,
+        ):
             width, height = picture.size
             is_turned = picture.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
-    except (
-        UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError
-    ) as error:  # fmt: skip
+    except Exception as error:  # Pillow raises anything for damaged heads
         raise ImageError(f"{image}: its size cannot be read ({error})") from error
     if width * height > MAX_PIXELS:
         raise ImageError(

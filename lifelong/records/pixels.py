@@ -1,7 +1,6 @@
 """`Frame` and `Prediction`, checked once at construction; JPEG and PNG to arrays and back."""
 
 import io
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from lifelong.errors import ImageError, ShapeError
 from lifelong.records.ids import EdgeId, VersionId
@@ -18,16 +17,8 @@ from lifelong.records.ids import EdgeId, VersionId
 # any camera of an edge node delivers.
 MAX_PIXELS = 100_000_000
 
-# What Pillow raises for bytes that are no picture of the kind they claim to be.
-_UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-)
+# Pillow knows forty more, some of which start programs, hang, or raise whatever they like.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +87,7 @@ class Prediction:
 
 
 def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, BMP, TIFF or WebP image, turned upright by its EXIF orientation.
+    """Decode a JPEG, PNG, BMP, TIFF, WebP or GIF image, turned upright by its EXIF orientation.
 
     Returns:
         (H, W, 3), uint8, RGB.
@@ -106,7 +97,7 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
     """
     try:
         # Our own limit decides, and damaged EXIF is no reason to refuse a picture.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
+        with warnings.catch_warnings(action="ignore"), _opened(data, FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(
                     f"{where}: {picture.width}x{picture.height} pixels is more than the "
@@ -114,8 +105,14 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
                 )
             picture.load()
             return _rgb(ImageOps.exif_transpose(picture), where)
-    except _UNREADABLE as error:
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises anything for damaged bytes
         raise ImageError(f"{where}: not a readable image ({error})") from error
+
+
+def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=formats)
 
 
 def _rgb(picture: Image.Image, where: str) -> NDArray[np.uint8]:
@@ -166,8 +163,8 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
         ImageError: not a PNG of class ids; names `where`.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
-            if picture.format != "PNG" or picture.width * picture.height > MAX_PIXELS:
+        with warnings.catch_warnings(action="ignore"), _opened(data, ("PNG",)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(f"{where}: a mask is a PNG of at most {MAX_PIXELS} pixels")
             if picture.mode not in {"L", "P", "I", "I;16"}:
                 raise ImageError(
@@ -175,7 +172,9 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
                     f"this one is {picture.mode}"
                 )
             values = np.asarray(picture)
-    except _UNREADABLE as error:
+    except ImageError:
+        raise
+    except Exception as error:  # as above
         raise ImageError(f"{where}: not a readable PNG mask ({error})") from error
     if values.size and int(values.max()) > 255:
         raise ImageError(f"{where}: class ids above 255 ({int(values.max())})")

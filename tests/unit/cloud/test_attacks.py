@@ -8,12 +8,14 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
+from PIL import Image
 from starlette.types import Receive, Scope, Send
 
 from annotation.class_runs import mask_from_runs
@@ -135,6 +137,32 @@ def test_sec_03_a_picture_that_would_unpack_to_gigabytes_is_refused(size: tuple[
     for read in (image_from_bytes, mask_from_png):
         with pytest.raises(ImageError, match="a bomb"):
             read(bomb, "a bomb")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "PPM", "SGI"])
+def test_sec_03_only_six_kinds_of_pictures_are_decoded_whatever_they_are_called(kind: str) -> None:
+    """SEC-03: Pillow hands EPS to Ghostscript, and a DDS of unknown pixels ended the inbox."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, kind)
+    for read in (image_from_bytes, mask_from_png):
+        with pytest.raises(ImageError, match=r"image\.jpg"):
+            read(file.getvalue(), "image.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_sec_03_the_six_kinds_are_decoded(kind: str) -> None:
+    file = BytesIO()
+    Image.new("RGB", (8, 6)).save(file, kind)
+    assert image_from_bytes(file.getvalue(), "x").shape == (6, 8, 3)
+
+
+def test_sec_03_whatever_a_decoder_raises_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError("Unknown pixel format flags")
+
+    monkeypatch.setattr(Image.Image, "convert", broken)
+    with pytest.raises(ImageError, match="Unknown pixel format"):
+        image_from_bytes(_png_of(4, 4), "x")
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 20_000)])
