@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,9 +40,12 @@ from cloud.commands.trace import trace
 from cloud.commands.track import track
 from cloud.doctor.doctor_cli import doctor
 from cloud.job.job_cli import job_app
+from cloud.learning.training_flags import TRAINING
 from lifelong.errors import LifelongError, RoundError
+from lifelong.given_settings import Given
 from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
 from lifelong.links.redaction import cleaned
+from lifelong.setting_flags import Setting, with_settings
 
 app = typer.Typer(
     name="cornerloop",
@@ -156,20 +160,27 @@ def demo(
 
 
 @app.command()
-def serve(
-    config: ConfigOption,
-    host: Annotated[str | None, typer.Option(help="Instead of web.host.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Instead of web.port; 0: a free one.")
-    ] = None,
-) -> None:
+@with_settings(
+    Setting(flag="--host", key="web.host", note="Address to listen at"),
+    Setting(flag="--port", key="web.port", note="0: a free one"),
+    Setting(flag="--storage", key="storage", note="Folder, s3://bucket/prefix …"),
+    Setting(
+        flag="--budget",
+        key="rounds.annotation_budget",
+        note="Pictures of a round that people are asked about",
+    ),
+    Setting(
+        flag="--min-examples",
+        key="rounds.min_examples",
+        note="Hard examples that a round waits for",
+    ),
+)
+def serve(*, config: ConfigOption, given: Sequence[Given]) -> None:
     """Advance rounds, and answer on a page how they stand."""
     from cloud.serving import serve as run_server
     from lifelong.config import load_config
 
-    known = load_config(config)
-    given = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
-    run_server(known.model_copy(update={"web": known.web.model_copy(update=given)}))
+    run_server(load_config(config, given))
 
 
 @app.command()
@@ -225,13 +236,16 @@ def rollback(
 
 
 @app.command()
+@with_settings(*TRAINING, pairs_within="training")
 def begin(
+    *,
     config: ConfigOption,
     data: Annotated[Path, typer.Option(help="Labelled pictures: images/ and train_ids/.")],
     task: Annotated[str, typer.Option(help="Name of their condition.")] = "general",
     holdout: Annotated[
         Path | None, typer.Option(help="Others, laid out alike, that examine every candidate.")
     ] = None,
+    given: Sequence[Given],
     as_json: JsonOption = False,
 ) -> None:
     """Train and release the first model from labelled pictures of your own."""
@@ -240,7 +254,7 @@ def begin(
     from lifelong.config import load_config
     from lifelong.training.initialisation import Taken
 
-    cloud = open_cloud(load_config(config))
+    cloud = open_cloud(load_config(config, given))
     if holdout is not None:
         keep_holdout(cloud.config.holdouts, task, holdout)
     taken: list[Taken] = []

@@ -28,6 +28,7 @@ from edge.second_looks import second_look_for
 from edge.seen_frames import SeenFrames
 from edge.sources.camera_sources import camera_feed, rtsp_feed
 from edge.sources.frame_sources import FolderFrames
+from edge.sources.limited_frames import LimitedFrames
 from edge.sources.live_frames import LiveFrames
 from edge.sources.video_sources import VideoFrames
 from edge.stop import Stop
@@ -105,7 +106,7 @@ def build_node(
     )
     drift = DriftMonitor(edge.health.drift_window, edge.health.drift_alarm)
     return EdgeNode(
-        source=_source(edge, journal, stop, replay=replay),
+        source=_limited(edge, _source(edge, journal, stop, replay=replay), stop),
         slot=slot,
         judge=_judge(edge, label_map),
         look_again=second_look_for(edge.hard_examples.policy, slot),
@@ -218,6 +219,17 @@ def _source(edge: EdgeSection, journal: Journal, stop: Stop, *, replay: bool) ->
         reconnect_seconds=source.reconnect_seconds,
         journal=journal,
         **common,
+    )
+
+
+def _limited(edge: EdgeSection, source: FrameSource, stop: Stop) -> FrameSource:
+    if not edge.stop_after_frames and edge.max_frames_per_second is None:
+        return source
+    return LimitedFrames(
+        source,
+        at_most=edge.stop_after_frames,
+        per_second=edge.max_frames_per_second,
+        wait=stop.wait,
     )
 
 

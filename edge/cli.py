@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,25 @@ import typer
 from edge.assembly import build_node, edge_section
 from edge.check import Finding, findings
 from edge.health import age_s
+from edge.node_flags import (
+    FRAMES,
+    ID,
+    NODE,
+    ONCE,
+    SOURCE,
+    STATE,
+    STORAGE,
+    node_config,
+    source_named,
+)  # fmt: skip
 from edge.stop import Stop
 from lifelong.config import Config, load_config
 from lifelong.errors import ConfigError, LifelongError
+from lifelong.given_settings import Given
 from lifelong.links.logs import FORMAT_VARIABLE, LogFormat, set_up
 from lifelong.links.redaction import cleaned
 from lifelong.sections.edge import FolderSource
+from lifelong.setting_flags import with_settings
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +48,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The YAML file of this node.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The YAML file of this node; a flag stands before it."),
+]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="More log lines, tracebacks with errors.")
 ]
@@ -42,11 +59,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write the outcome as J
 
 
 @app.command()
-def run(config: ConfigOption, verbose: VerboseOption = False) -> None:
+@with_settings(SOURCE, ONCE, *NODE, *FRAMES)
+def run(
+    *, config: ConfigOption = None, given: Sequence[Given], verbose: VerboseOption = False
+) -> None:
     """Process frames until SIGTERM, SIGINT or the end of the source."""
     _log(verbose=verbose)
     stop = _stop_on_signals()
-    build_node(load_config(config), stop).run()
+    build_node(node_config(config, given, (ID, SOURCE, STORAGE)), stop).run()
 
 
 @app.command("sedna-infer")
@@ -67,9 +87,12 @@ def sedna_infer(
 
 
 @app.command()
+@with_settings(*NODE, *FRAMES)
 def replay(
+    *,
     folder: Annotated[Path, typer.Argument(help="Folder with recorded frames.")],
-    config: ConfigOption,
+    config: ConfigOption = None,
+    given: Sequence[Given],
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -77,7 +100,10 @@ def replay(
     _log(verbose=verbose)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; name one with recorded frames")
-    settings = _replaying(load_config(config), folder)
+    if config is None:
+        value = source_named(str(folder))
+        given = [*given, Given(flag="FOLDER", key=("edge", "source"), value=value)]
+    settings = _replaying(node_config(config, given, (ID, STORAGE)), folder)
     node = build_node(settings, _stop_on_signals(), replay=True, inline=True)
     began = time.perf_counter()
     node.slot.start()
@@ -104,14 +130,19 @@ def replay(
 
 
 @app.command()
+@with_settings(SOURCE, ONCE, *NODE, *FRAMES)
 def check(
-    config: ConfigOption, as_json: JsonOption = False, verbose: VerboseOption = False
+    *,
+    config: ConfigOption = None,
+    given: Sequence[Given],
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Look at configuration, storage and model; one line per finding."""
     _log(verbose=verbose, level=logging.WARNING)
     found: list[Finding] = []
     try:
-        found.extend(findings(load_config(config)))
+        found.extend(findings(node_config(config, given, (ID, SOURCE, STORAGE))))
     except ConfigError as error:
         if verbose:
             raise
@@ -128,14 +159,17 @@ def check(
 
 
 @app.command()
+@with_settings(STATE, pairs_within=None)
 def health(
-    config: ConfigOption,
+    *,
+    config: ConfigOption = None,
+    given: Sequence[Given],
     older_than: Annotated[
         float, typer.Option(help="Seconds after which silence means that the node hangs.")
     ] = 60.0,
 ) -> None:
     """For probes: 0 when the node that runs here has given a sign of life lately, 1 otherwise."""
-    path = edge_section(load_config(config)).state_path / "health.json"
+    path = _state_of(config, given) / "health.json"
     age = age_s(path)
     if age is None:
         typer.echo(f"{path} does not exist: no node has run with this state")
@@ -172,6 +206,12 @@ def settings(
 ) -> None:
     """What holds for every command; each sets up its log when it knows how much to tell."""
     os.environ[FORMAT_VARIABLE] = log_format
+
+
+def _state_of(config: Path | None, given: Sequence[Given]) -> Path:
+    for one in given if config is None else ():
+        return Path(str(one.value))  # all that a probe of a node without a file has to know
+    return edge_section(node_config(config, given, (STATE,))).state_path
 
 
 def _log(*, verbose: bool, level: int = logging.INFO) -> None:

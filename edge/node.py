@@ -35,9 +35,17 @@ FINISH_REPORT_S = 3.0  # for the last word on this node's health
 class FrameSource(Protocol):
     """Where frames come from; None means "nothing new for now"."""
 
-    unreadable: int  # damaged frames so far
-    passed_over: int  # frames so far that newer ones replaced
-    trouble: str  # why no frame comes at present; empty while they come
+    @property
+    def unreadable(self) -> int:
+        """Damaged frames so far."""
+
+    @property
+    def passed_over(self) -> int:
+        """Frames so far that newer ones replaced."""
+
+    @property
+    def trouble(self) -> str:
+        """Why no frame comes at present; empty while they come."""
 
     def __iter__(self) -> Iterator[Frame | None]: ...
 

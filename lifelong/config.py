@@ -1,7 +1,7 @@
 """The one YAML schema: frozen sections, how to load it, how to say what is wrong with it."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from lifelong.errors import ConfigError
+from lifelong.given_settings import Given, is_given, merged, whose
 from lifelong.links.redaction import hide_environment
 from lifelong.records.colours import Colour, distinct_colours
 from lifelong.records.label_map import CITYSCAPES, LabelMap, label_map_of
@@ -83,14 +84,33 @@ class Config(Section):
     web: WebSection = WebSection()
 
 
-def load_config(path: Path) -> Config:
-    """Read a configuration file; relative paths in it start at the file's own folder.
+def load_config(path: Path | None, given: Sequence[Given] = ()) -> Config:
+    """Read a configuration file, and put what a command line gave in its place.
 
+    Relative paths in the file start at the file's own folder, given ones at the working folder.
     Secrets in the environment variables that it names are never logged from then on.
 
+    Args:
+        path: None: no file; every key that is not given has its default.
+
     Raises:
-        ConfigError: one line for each mistake, with file, key and what would be right.
+        ConfigError: one line for each mistake, with file or flag, key and what would be right.
     """
+    content = merged({} if path is None else _content_of(path), given)
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"{whose(_place(item), given) or path or 'without --config'}: {_line(item)}"
+            for item in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from error
+    hide_environment(names=_secret_variables(config))
+    base = Path.cwd() if path is None else path.absolute().parent
+    return _with_absolute_paths(config, base, given)
+
+
+def _content_of(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -105,12 +125,7 @@ def load_config(path: Path) -> Config:
         raise ConfigError(
             f"{path}: expected sections (storage:, edge:, …), got {type(content).__name__}"
         )
-    try:
-        config = Config.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _told(error))) from error
-    hide_environment(names=_secret_variables(config))
-    return _with_absolute_paths(config, path.absolute().parent)
+    return content
 
 
 def _secret_variables(section: BaseModel) -> Iterator[str]:
@@ -183,12 +198,12 @@ def _colour_of(entry: Any, otherwise: Colour) -> Colour:
     return (red, green, blue)
 
 
-def _told(error: ValidationError) -> list[str]:
-    return [_line(item) for item in error.errors()]
+def _place(item: Any) -> list[str]:
+    return [str(part) for part in item["loc"]]
 
 
 def _line(item: Any) -> str:
-    parts = [str(part) for part in item["loc"]]
+    parts = _place(item)
     key = ".".join(parts)
     if item["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(parts[-1], _known_keys(parts[:-1]), n=1, cutoff=0.5)
@@ -228,23 +243,28 @@ def _placed(value: Any, base: Path) -> Any:
     return str(place.resolve()) if place.exists() else value
 
 
-def _with_absolute_paths(config: Config, base: Path) -> Config:
-    """Paths of a file mean "from where this file lies", wherever the command was started."""
+def _with_absolute_paths(config: Config, base: Path, given: Sequence[Given]) -> Config:
+    """Paths of a file mean "from where this file lies", wherever the command was started; those
+    of a command line mean "from here"."""
 
-    def absolute(section: BaseModel) -> BaseModel:
+    def start_of(key: tuple[str, ...]) -> Path:
+        return Path.cwd() if is_given(key, given) else base
+
+    def absolute(section: BaseModel, above: tuple[str, ...]) -> BaseModel:
         changes: dict[str, object] = {}
         for name in type(section).model_fields:
-            value = getattr(section, name)
+            value, key = getattr(section, name), (*above, name)
             if isinstance(value, Path):
-                changes[name] = (base / value).resolve()
+                changes[name] = (start_of(key) / value).resolve()
             elif isinstance(value, BaseModel):
-                changes[name] = absolute(value)
+                changes[name] = absolute(value, key)
             elif name in MODEL_NAMES and not isinstance(section, MasksSection) and value:
-                changes[name] = _placed(value, base)
+                changes[name] = _placed(value, start_of(key))
         return section.model_copy(update=changes)
 
-    result = absolute(config)
+    result = absolute(config, ())
     assert isinstance(result, Config)
     if "://" not in config.storage:
-        result = result.model_copy(update={"storage": str((base / config.storage).resolve())})
+        storage = (start_of(("storage",)) / config.storage).resolve()
+        result = result.model_copy(update={"storage": str(storage)})
     return result

@@ -31,7 +31,6 @@ from cloud.web.request_log import RequestLog
 from lifelong.config import Config
 from lifelong.errors import ConfigError, LifelongError
 from lifelong.links.request_ids import current_request
-from lifelong.sections.assist import AssistSection
 
 if TYPE_CHECKING:
     from annotation.label_studio import LabelStudio
@@ -120,25 +119,14 @@ def make_backend(
     )
 
 
-def assist_config(
-    config: Config, words: Iterable[str], *, host: str, port: int, label_studio: str
-) -> Config:
-    """What a command line says, before what the configuration says.
+def assist_config(config: Config, words: Iterable[str]) -> Config:
+    """What the words of a command line say, before what the configuration says.
 
     Raises:
         ConfigError: words that are none of ours, or that do not fit together.
     """
     section = assist_from_seed_words(pairs_from(words), config.assist)
-    changes: dict[str, object] = {}
-    if host:
-        changes["host"] = host
-    if port >= 0:
-        changes["port"] = port
-    section = AssistSection.model_validate({**section.model_dump(), **changes})
-    studio = config.label_studio
-    if label_studio:
-        studio = studio.model_copy(update={"url": label_studio})
-    return config.model_copy(update={"assist": section, "label_studio": studio})
+    return config.model_copy(update={"assist": section})
 
 
 def pairs_from(words: Iterable[str]) -> Mapping[str, str]:

@@ -1,14 +1,26 @@
 """`cornerloop assist`: the model behind Label Studio's smart tool, alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lifelong.given_settings import Given, is_given
+from lifelong.setting_flags import Setting, with_settings
+
 ALONE = Path("cornerloop-assist")  # in the working folder
+JOURNAL = ("journal_path",)
 
 
+@with_settings(
+    Setting(flag="--host", key="assist.host", note="Address to listen at"),
+    Setting(flag="--port", key="assist.port", note="9090, or 0: a free one"),
+    Setting(flag="--label-studio", key="label_studio.url", note="Address of Label Studio"),
+    Setting(flag="--device", key="assist.device", note="auto, cpu, cuda, cuda:1 …"),
+)
 def assist(
+    *,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -21,11 +33,7 @@ def assist(
         Path | None,
         typer.Option("--config", "-c", envvar="CORNERLOOP_CONFIG", help="Configuration file."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; else `assist.host`.")] = "",
-    port: Annotated[int, typer.Option(help="Port; else `assist.port`, 9090.")] = -1,
-    label_studio: Annotated[
-        str, typer.Option(help="Address of Label Studio; else `label_studio.url`.")
-    ] = "",
+    given: Sequence[Given],
     connect: Annotated[
         str,
         typer.Option(metavar="PROJECT", help="Connect this project, by id or title, once it runs."),
@@ -40,9 +48,10 @@ def assist(
     the first start, kept beside the journal, and told.
     """
     from cloud.assist_service.serving import assist_config, serve_assist
-    from lifelong.config import Config, load_config
+    from lifelong.config import load_config
 
-    # Without a configuration, what is kept (password, embeddings, words) has a folder of its own.
-    known = load_config(config) if config is not None else Config(journal_path=ALONE / "journal")
-    served = assist_config(known, words or (), host=host, port=port, label_studio=label_studio)
+    if config is None and not is_given(JOURNAL, given):
+        # What is kept (password, embeddings, words) then has a folder of its own.
+        given = [*given, Given(flag="assist", key=JOURNAL, value=str(ALONE / "journal"))]
+    served = assist_config(load_config(config, given), words or ())
     serve_assist(served, say=lambda line: typer.echo(line, err=True), connect=connect)

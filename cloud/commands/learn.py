@@ -1,29 +1,27 @@
 """`cornerloop learn`: one strategy through a sequence of labelled folders, with its figures."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from lifelong.records.label_map import LabelMap
-    from lifelong.sections.training import TrainingSection
+from cloud.learning.training_flags import TRAINING
+from lifelong.given_settings import Given
+from lifelong.setting_flags import with_settings
 
 
+@with_settings(*TRAINING, pairs_within="training")
 def learn(
+    *,
     data: Annotated[
         Path, typer.Option(help="DIR/{domain}/{train,eval}/{images,train_ids}, class ids, 255.")
     ],
     domains: Annotated[
         str, typer.Option(help="In which order, e.g. day,dusk. Default: all, by name.")
     ] = "",
-    strategy: Annotated[str | None, typer.Option(help="Instead of training.strategy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of training.seed.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of training, e.g. --set steps=400. May be repeated."),
-    ] = None,
+    given: Sequence[Given],
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Take label map and training from it.")
     ] = None,
@@ -45,8 +43,10 @@ def learn(
     from cloud.learning.domains import read_domains
     from cloud.learning.label_choice import LabelChoice
     from cloud.weights.student_weights import beginning_of
+    from lifelong.config import load_config, load_label_map
 
-    label_map, section = _settings(config, strategy, seed, settings or [])
+    known = load_config(config, given)
+    label_map, section = load_label_map(known), known.training
     begun = beginning_of(section, label_map)
     course = Course(
         read_domains(data, [name for name in domains.split(",") if name]),
@@ -94,33 +94,6 @@ def course_text(figures: dict[str, Any]) -> str:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _settings(
-    config: Path | None, strategy: str | None, seed: int | None, settings: list[str]
-) -> "tuple[LabelMap, TrainingSection]":
-    import yaml
-    from pydantic import ValidationError
-
-    from lifelong.config import Config, load_config, load_label_map
-    from lifelong.errors import ConfigError
-    from lifelong.sections.training import TrainingSection
-
-    given = load_config(config) if config is not None else Config()
-    changes: dict[str, Any] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: expected KEY=VALUE, e.g. steps=400")
-        changes[key] = yaml.safe_load(value)
-    changes |= {"strategy": strategy} if strategy is not None else {}
-    changes |= {"seed": seed} if seed is not None else {}
-    try:
-        section = TrainingSection.model_validate(given.training.model_dump() | changes)
-    except ValidationError as error:
-        told = "; ".join(f"training.{e['loc'][0]}: {e['msg']}" for e in error.errors())
-        raise ConfigError(told) from error
-    return load_label_map(given), section
 
 
 def _with_progress(course: Any) -> Any:

@@ -5,14 +5,17 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lifelong.config import Config, load_config, load_label_map
+from lifelong.config import load_config, load_label_map
 from lifelong.errors import ConfigError
+from lifelong.given_settings import Given
 from lifelong.sections.drafting import SSA_MASKS, PreannotationSection
+from lifelong.setting_flags import Setting, with_settings
 
 logger = logging.getLogger(__name__)
 
@@ -23,16 +26,21 @@ _METHODS = {
 }
 
 
+@with_settings(
+    Setting(flag="--label-map", key="label_map", note="JSON of your classes; else Cityscapes' 19"),
+    Setting(flag="--ontology", key="preannotation.ontology", note="YAML of words for a class"),
+    Setting(flag="--device", key="preannotation.device", note="auto, cpu, cuda, cuda:1 …"),
+    pairs_within="preannotation",
+)
 def preannotate(
+    *,
     images: Annotated[Path, typer.Argument(help="Folder of pictures, nested or not.")],
     out: Annotated[Path, typer.Option(help="The data set: raw_data/ and ssa_output/ in it.")],
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", envvar="CORNERLOOP_CONFIG", help="Configuration file."),
     ] = None,
-    label_map: Annotated[
-        Path | None, typer.Option(help="JSON of your classes; else the 19 of Cityscapes.")
-    ] = None,
+    given: Sequence[Given],
     masks: Annotated[
         str | None,
         typer.Option(help="TYPE[:MODEL], e.g. sam:vit_h, mobile_sam, superpixels, none."),
@@ -52,7 +60,6 @@ def preannotate(
         list[str] | None,
         typer.Option(help="PROMPT=CLASS to look for; may be given several times."),
     ] = None,
-    ontology: Annotated[Path | None, typer.Option(help="YAML of words that mean a class.")] = None,
     ssa_compat: Annotated[
         bool, typer.Option("--ssa-compat", help="SSA's settings, and its BGR pictures.")
     ] = False,
@@ -62,7 +69,6 @@ def preannotate(
         bool, typer.Option(help="Leave out what is drafted already; --no-resume drafts anew.")
     ] = True,
     png: Annotated[bool, typer.Option(help="A picture of each draft beside its JSON.")] = True,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = None,
     max_empty: Annotated[
         float, typer.Option(min=0, max=1, help="Share of drafts without a class that is no alarm.")
     ] = 0.2,
@@ -74,13 +80,10 @@ def preannotate(
     from cloud.drafting.raw_pictures import shard_from
     from cloud.drafting.run import DraftingRun, exit_code_of
 
-    known = load_config(config) if config is not None else Config()
-    if label_map is not None:
-        known = known.model_copy(update={"label_map": label_map})
+    known = load_config(config, given)
     section = section_from(
         known.preannotation, masks=masks, mask_weights=mask_weights, semantic=semantic,
-        open_vocabulary=open_vocabulary, light=light, text=text or [], ontology=ontology,
-        ssa_compat=ssa_compat, device=device,
+        open_vocabulary=open_vocabulary, light=light, text=text or [], ssa_compat=ssa_compat,
     )  # fmt: skip
     run = DraftingRun(
         images, out, section, load_label_map(known), workers=workers, shard=shard_from(shard),
@@ -108,7 +111,7 @@ def preannotate(
 def section_from(
     section: PreannotationSection, *, masks: str | None, mask_weights: Path | None,
     semantic: str | None, open_vocabulary: bool, light: bool, text: list[str],
-    ontology: Path | None, ssa_compat: bool, device: str | None,
+    ssa_compat: bool,
 ) -> PreannotationSection:  # fmt: skip
     """The configuration's section with what the command line says instead.
 
@@ -137,10 +140,6 @@ def section_from(
     if text:
         told["method"] = "text_prompts"
         told["text_prompts"]["prompts"] = dict(_prompt_from(one) for one in text)
-    if ontology is not None:
-        told["ontology"] = ontology
-    if device is not None:
-        told["device"] = device
     if light and told["method"] != "open_vocabulary":
         raise ConfigError("--light means the smaller models of --open-vocabulary; say that too")
     if semantic is not None and told["method"] != "closed_set":

@@ -4,11 +4,15 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cloud.learning.training_flags import TRAINING
+from lifelong.given_settings import Given
+from lifelong.setting_flags import with_settings
 
 job_app = typer.Typer(help="A LifelongLearningJob on this machine.", no_args_is_help=True)
 logger = logging.getLogger(__name__)
@@ -17,7 +21,9 @@ StateOption = Annotated[Path, typer.Option(help="Where the job keeps its state."
 
 
 @job_app.command("run")
+@with_settings(*TRAINING, pairs_within="training")
 def job_run(
+    *,
     manifest: Annotated[
         Path, typer.Argument(help="YAML file, a folder of them, or a kustomize folder.")
     ],
@@ -26,6 +32,7 @@ def job_run(
     ],
     root: Annotated[Path, typer.Option(help="Stands for the host's root folder.")],
     state: StateOption,
+    given: Sequence[Given],
     tick_seconds: Annotated[float, typer.Option(help="Pause between two looks.")] = 1.0,
     edge: Annotated[bool, typer.Option("--edge", help="Run deploySpec's worker here too.")] = False,
     our_workers: Annotated[
@@ -47,6 +54,8 @@ def job_run(
     from cloud.job.manifest import load_manifest, notices
     from cloud.job.repair import Repairer, patience_for
 
+    if given:
+        config = _with_given(config, given, state)
     found = load_manifest(manifest, our_workers=our_workers)
     for notice in notices(found):
         logger.warning("%s: %s", manifest, notice)
@@ -114,6 +123,21 @@ def stop_event() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def _with_given(config: Path, given: Sequence[Given], state: Path) -> Path:
+    """A file of its own with what was given: workers are processes, and read files."""
+    import yaml
+
+    from lifelong.config import load_config
+    from lifelong.links.durable_files import write_whole
+
+    settled = load_config(config, given).model_dump(mode="json", exclude_defaults=True)
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "config.yaml"
+    write_whole(path, yaml.safe_dump(settled, sort_keys=False, allow_unicode=True).encode())
+    logger.info("workers are given %s, with what the command line says", path)
+    return path
 
 
 def _awaits_training(config: Path) -> Callable[[], bool]:

@@ -49,7 +49,7 @@ def _rules(edge: EdgeSection, storage: Storage, stop: Stop) -> UploadRules:
     orders = BudgetOrders(storage, edge_id(edge.id), state / "budget.json")
     rate = section.max_kib_per_second
     return UploadRules(
-        windows=Windows(section.windows),
+        windows=Windows(section.windows, enabled=section.enabled),
         budget=Budget(section, Ledger(state / "uploads.jsonl"), orders.current),
         orders=orders,
         bandwidth=None

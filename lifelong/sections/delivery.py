@@ -59,6 +59,7 @@ class OutboxSection(Section):
 class UploadSection(Section):
     """How much may leave, when, and how fast. The cloud's budget for a node may only tighten."""
 
+    enabled: bool = True  # otherwise hard frames stay in the outbox, within its bounds
     max_mib_per_day: Annotated[float, Field(gt=0)] | None = None
     max_samples_per_hour: Positive | None = None
     max_kib_per_second: Annotated[float, Field(gt=0)] | None = None

@@ -138,6 +138,8 @@ class EdgeSection(Section):
 
     id: str = "edge-1"
     source: FrameSourceSection
+    stop_after_frames: Count = 0  # the node ends after so many; 0: with its source
+    max_frames_per_second: Annotated[float, Field(gt=0)] | None = None  # None: as they come
     hard_examples: HardExamplesSection = HardExamplesSection()
     scenes: ScenesSection = ScenesSection()
     privacy: PrivacySection = PrivacySection()

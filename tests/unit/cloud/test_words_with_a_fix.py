@@ -82,7 +82,7 @@ def hooked(_: Path) -> object:
 
 
 def seed_words(*words: str) -> object:
-    return assist_config(Config(), words, host="", port=-1, label_studio="")
+    return assist_config(Config(), words)
 
 
 # What the user does; words of the fix that must be in the answer.

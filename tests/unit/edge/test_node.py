@@ -242,7 +242,7 @@ def test_b5_a_full_disk_neither_stops_the_node_nor_loses_count(tmp_path, storage
         monkeypatch.setattr(name, full)
     monkeypatch.setattr("edge.health.write_whole", full)
     for module in ("kept_models", "refusals", "probation", "bundle_fetch", "trust"):
-        monkeypatch.setattr(f"edge.{module}.write_whole", full)
+        monkeypatch.setattr(f"edge.models.{module}.write_whole", full)
     ran.run()
     monkeypatch.undo()
     assert ran.health.vitals.frames == 3
@@ -270,7 +270,9 @@ def test_a_node_is_built_for_every_kind_of_source(tmp_path, storage, source, bui
     assert type(built.source).__name__ == built_as
 
 
-def test_health_tells_frames_passed_over_and_what_is_wrong_with_the_source(tmp_path, storage):
+def test_health_tells_frames_passed_over_and_what_is_wrong_with_the_source(
+    tmp_path, storage, monkeypatch
+):
     write_frames(tmp_path, 4)
     source = {
         "type": "folder",
@@ -279,7 +281,7 @@ def test_health_tells_frames_passed_over_and_what_is_wrong_with_the_source(tmp_p
         "back_pressure": "latest",
     }
     built = node(tmp_path, storage, source=source)
-    built.source.trouble = "camera 0: cannot be opened"
+    monkeypatch.setattr(built.source, "trouble", "camera 0: cannot be opened")
     built.run()
     told = json.loads((tmp_path / "state/health.json").read_text())
     assert (told["frames"], told["frames_passed_over"]) == (1, 3)

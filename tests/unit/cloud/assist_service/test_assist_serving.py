@@ -57,11 +57,10 @@ def test_int_16_the_words_of_the_seeds_come_before_the_configuration() -> None:
     words = ["model_name=sam", "sam_config=vit_b", "sam_checkpoint_file=./sam_vit_b_01ec64.pth",
              "out_mask=True", "out_bbox=False", "device=cpu"]  # fmt: skip
     config = Config(assist=AssistSection(host="10.0.0.1", port=9091))
-    got = assist_config(config, words, host="", port=8003, label_studio="http://ls:8080")
-    assert (got.assist.host, got.assist.port) == ("10.0.0.1", 8003)
+    got = assist_config(config, words)
+    assert (got.assist.host, got.assist.port) == ("10.0.0.1", 9091)
     assert (got.assist.model.type, got.assist.model.model) == ("sam", "vit_b")
     assert (got.assist.out_mask, got.assist.out_bbox, got.assist.device) == (True, False, "cpu")
-    assert got.label_studio.url == "http://ls:8080"
 
 
 @pytest.mark.parametrize("word", ["sam", "=x", " =x"])

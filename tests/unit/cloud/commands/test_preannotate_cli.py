@@ -16,7 +16,7 @@ from lifelong.sections.drafting import (
 
 UNSAID = {
     "masks": None, "mask_weights": None, "semantic": None, "open_vocabulary": False,
-    "light": False, "text": [], "ontology": None, "ssa_compat": False, "device": None,
+    "light": False, "text": [], "ssa_compat": False,
 }  # fmt: skip
 # A configuration that says something of everything.
 SAID = PreannotationSection(
@@ -81,8 +81,6 @@ def test_ops_03_without_options_the_configuration_is_what_counts(known):
             {"open_vocabulary": True, "light": True},
             {"method": "open_vocabulary", "open_vocabulary.light": True},
         ),
-        ({"ontology": Path("mine.yaml")}, {"ontology": Path("mine.yaml")}),
-        ({"device": "cpu"}, {"device": "cpu"}),
         (
             {"text": ["traffic cone=pole", " a = b =car "]},
             {
