@@ -20,6 +20,7 @@ from edge.machine import Machine
 from lifelong.errors import StorageError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.journal import utc_now
+from lifelong.links.redaction import cleaned
 from lifelong.links.retry import delays
 from lifelong.links.storage import Storage
 from lifelong.records.edge_health import EdgeHealth
@@ -131,7 +132,7 @@ class HealthReports:
             swaps=vitals.swaps,
             fallbacks=vitals.fallbacks,
             refused_version=VersionId(vitals.refused_version) if vitals.refused_version else None,
-            refused_reason=vitals.refused_reason,
+            refused_reason=cleaned(vitals.refused_reason),  # leaves the node: all may see it
             frames=vitals.frames,
             frames_failed=vitals.frames_failed,
             frames_unreadable=vitals.frames_unreadable,
@@ -150,8 +151,8 @@ class HealthReports:
             withheld=vitals.withheld,
             drift=dict(drift.statistics()) if drift else {},
             alarms=dict(drift.alarms()) if drift else {},
-            source_error=vitals.source_error,
-            last_error=vitals.last_error,
+            source_error=cleaned(vitals.source_error),
+            last_error=cleaned(vitals.last_error),
         )
 
     def _send(self, draft: EdgeHealth) -> None:

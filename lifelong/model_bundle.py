@@ -131,6 +131,7 @@ def _unpacked(payload: bytes, where: str) -> tuple[BundleManifest, bytes]:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise CorruptRecordError(f"{where}: compressed entries are not accepted")
             manifest, onnx = (archive.read(entry) for entry in entries)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError) as error:
+        # The last one of encrypted entries, and as NotImplementedError of newer archives.
         raise CorruptRecordError(f"{where}: unreadable bundle payload ({error})") from error
     return from_json(BundleManifest, manifest, f"{where}!manifest.json"), onnx

@@ -4,6 +4,7 @@ Every entry is judged before the first byte is written; sizes are counted again 
 because an archive's own word on them may be a lie.
 """
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -16,6 +17,10 @@ from annotation.exports.image_names import safe_name
 from lifelong.errors import CorruptRecordError, RecordError
 
 _PIECE = 1 << 20  # bytes
+# What Python's reader and its decompressors raise for an archive that is none.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
+)  # fmt: skip
 _DOUBTFUL = 16 << 20  # bytes; below it no ratio is a danger
 
 
@@ -50,7 +55,7 @@ def unpacked(archive: Path, folder: Path, limits: ArchiveLimits | None = None) -
             left = limits.total_bytes
             for entry, name in names:
                 left -= _write(content, entry, folder / name, limits, left, archive.name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError) as error:
+    except _DAMAGED as error:
         shutil.rmtree(folder)
         raise CorruptRecordError(f"{archive.name}: not a readable zip archive ({error})") from error
     except OSError as error:

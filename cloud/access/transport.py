@@ -41,6 +41,7 @@ def make_server(app: Any, config: Config) -> uvicorn.Server:
             app,
             host=web.host,
             port=web.port,
+            log_config=None,  # its lines go through our handler: cleaned, and JSON where ours are
             log_level="warning",
             access_log=False,  # our own log tells what was done, without addresses of people
             server_header=False,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lifelong.links.redaction import cleaned_value
+from lifelong.links.redaction import cleaned_fields
 from lifelong.links.request_ids import current_request
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Journal:
         line = {"schema": 1, "at": at.isoformat(), "node": self._node, "event": name}
         if current_request():
             line["request"] = current_request()
-        line |= cleaned_value(fields)  # a reason may quote an address with a password
+        line |= cleaned_fields(fields)  # a reason may quote an address with a password
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
         try:
             with self._lock:

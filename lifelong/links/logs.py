@@ -11,6 +11,7 @@ Studio's task, and the request's (`lifelong/links/request_ids.py`).
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from lifelong.links.request_ids import current_request
 FORMAT_VARIABLE = "CORNERLOOP_LOG_FORMAT"
 # Libraries that tell of every step of theirs; at DEBUG they print whole requests.
 _CHATTY = ("httpx", "httpcore", "urllib3", "PIL", "onnx_ir", "onnxscript", "torch.onnx")
+# Whatever moves a terminal's cursor but the line breaks and tabs of a traceback.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -79,7 +82,11 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """For people; the id of a request stands at the end of the line that it belongs to."""
+    """For people; the id of a request stands at the end of the line that it belongs to.
+
+    Names and reasons come from outside. Only what we log begins at the left: a line break in one
+    of them cannot make up a line of its own, nor an escape repaint the terminal.
+    """
 
     def __init__(self) -> None:
         super().__init__(_TEXT)
@@ -88,6 +95,11 @@ class TextLines(logging.Formatter):
         """See the class."""
         text = super().formatMessage(record)
         return f"{text} [{current_request()}]" if current_request() else text
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See the class."""
+        text = _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], super().format(record))
+        return "\n    ".join(text.split("\n"))
 
 
 def set_up(

@@ -5,13 +5,21 @@ say so, of those that a configuration names, and what `hide` is told. Unknown on
 by their form: credentials in addresses and headers, signatures of presigned addresses, tokens of
 ours, JSON Web Tokens, keys of AWS. Long runs of base64, bytes or numbers are pictures, masks or
 weights: their size is told instead. Both lean to taking out too much.
+
+A known secret that could be a word (letters alone, not many) is taken out only where it stands by
+itself: "secret" as a password leaves secretaries alone. What stands by itself is taken out, be it
+meant or not, so choose none that is a word. Log, journal and what a node reports of its errors are
+cleaned; names of fields and records that are compared by their bytes are not.
 """
 
+import json
 import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 HIDDEN = "[hidden]"
 _SHORTEST = 6  # letters of a known secret; a shorter one stands in too many innocent words
@@ -20,6 +28,7 @@ _NAMES = re.compile(
     r"(?:PASSWORD|PASSWD|TOKEN|SECRET|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE_KEY)",
     re.IGNORECASE,
 )
+_LONGEST_WORD = 15  # letters; more of them, and nothing but letters, are no word
 _DEEPEST = 6  # containers within containers
 
 _Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
@@ -79,8 +88,11 @@ _known: tuple[str, ...] = ()  # the longest first: one may hold another
 def hide(secrets: Iterable[str]) -> None:
     """From now on these are taken out of everything that is written down in this process."""
     global _known
+    told = {one.strip() for one in secrets}
+    # As they stand in addresses, in JSON, and where Python prints a text.
+    dressed = {dress for one in told for dress in _dresses(one)}
     with _lock:
-        found = {one.strip() for one in secrets} | set(_known)
+        found = told | dressed | set(_known)
         _known = tuple(
             sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)
         )
@@ -100,11 +112,34 @@ def cleaned(text: str) -> str:
     """
     for secret in _known:
         if secret in text:
-            text = text.replace(secret, HIDDEN)
+            text = _without(text, secret)
     if _SUSPICIOUS.search(text):
         for pattern, instead in _RULES:
             text = pattern.sub(instead, text)
     return text
+
+
+def _without(text: str, secret: str) -> str:
+    if secret.isalpha() and len(secret) <= _LONGEST_WORD:
+        return _alone(secret).sub(HIDDEN, text)
+    return text.replace(secret, HIDDEN)
+
+
+@cache
+def _alone(word: str) -> re.Pattern[str]:
+    """The word with no letter beside it; the end of an escape is none."""
+    escapes = r"(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv])|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
+    return re.compile(rf"(?:(?<![^\W\d_])|{escapes}){re.escape(word)}(?![^\W\d_])")
+
+
+def _dresses(text: str) -> set[str]:
+    return {
+        quote(text, safe="", errors="replace"),
+        quote(text, errors="replace"),
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+    }
 
 
 def cleaned_value(value: Any, depth: int = 0) -> Any:
@@ -129,6 +164,12 @@ def cleaned_value(value: Any, depth: int = 0) -> Any:
         if isinstance(value, list | tuple) and type(value) in (list, tuple):
             return type(value)(cleaned_value(one, depth + 1) for one in value)
     return value
+
+
+def cleaned_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with their values cleaned. Their names are ours: with one of them hidden nothing
+    could be counted from what is written."""
+    return {name: _cleaned_field(name, value, 0) for name, value in fields.items()}
 
 
 def _cleaned_field(key: object, value: Any, depth: int) -> Any:

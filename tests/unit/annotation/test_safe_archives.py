@@ -63,6 +63,19 @@ def test_sec_03_links_and_devices_are_refused(tmp_path: Path, mode: int) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_sec_03_damage_of_any_kind_of_packing_is_a_named_error(tmp_path: Path, kind: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", kind) as content:
+        content.writestr("a.txt", b"hello" * 100)
+    data = bytearray(archive.read_bytes())
+    data[40:48] = b"\xff" * 8
+    archive.write_bytes(data)
+    with pytest.raises(RecordError, match=r"a\.zip"):
+        unpacked(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_sec_03_a_bomb_by_ratio_leaves_nothing(tmp_path: Path) -> None:
     archive = a_zip(tmp_path / "a.zip", ("good.txt", b"x"), ("bomb", bytes(40 << 20)))
     assert archive.stat().st_size < 100_000

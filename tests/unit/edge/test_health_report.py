@@ -176,3 +176,16 @@ def test_no_report_when_none_is_wanted(tmp_path, storage, clock):
     reports.send_when_due()
     assert reports.finish(1.0)
     assert storage.calls == []
+
+
+def test_ops_06_a_report_takes_no_secret_to_those_who_see_the_pages(tmp_path, storage, clock):
+    """OPS-06: an error that quotes the storage's or a camera's address, with its password."""
+    reports = reports_of(tmp_path, storage, clock)
+    vitals = reports._health.vitals
+    vitals.source_error = "rtsp://camera:planted@10.0.0.7 does not answer"
+    vitals.last_error = "https://bucket/a?X-Amz-Signature=planted was refused"
+    vitals.refused_reason = "password=planted"
+    reports.send_when_due()
+    assert b"planted" not in storage.get(KEY)
+    assert "camera" not in last(storage).source_error
+    assert "10.0.0.7 does not answer" in last(storage).source_error

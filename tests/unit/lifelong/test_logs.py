@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -137,6 +138,65 @@ def test_ops_06_known_secrets_go_wherever_they_stand(
     (tmp_path / "config.yaml").write_text("label_studio: {token_env: LS_PAT}")
     load_config(tmp_path / "config.yaml")
     assert cleaned("x planted-pat x") == f"x {HIDDEN} x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "another",
+        "opened with another, refused",
+        "user=ada:another@host",
+        "ada%3Aanother%40host",
+        "'user\\nanother\\n'",
+        "another1",
+        "_another_",
+        "1another",
+    ],
+)
+def test_ops_06_a_secret_that_is_a_word_goes_where_it_stands_by_itself(text: str) -> None:
+    hide(["another"])
+    assert cleaned(text) == text.replace("another", HIDDEN)
+
+
+@pytest.mark.parametrize("text", ["the secretary", "undersecret", "Secrets", "geheimsecretö"])
+def test_ops_06_words_that_hold_a_secret_that_is_a_word_are_left_alone(text: str) -> None:
+    hide(["secret", "Secret"])
+    assert cleaned(text) == text
+
+
+@pytest.mark.parametrize("secret", ["secret1", "se-cret", "qwertzuiopasdfgh", "corréct horse"])
+def test_ops_06_a_secret_that_is_no_word_goes_within_words_too(secret: str) -> None:
+    hide([secret])
+    assert cleaned(f"xx{secret}xx") == f"xx{HIDDEN}xx"
+
+
+@pytest.mark.parametrize("dressed", [repr, json.dumps, quote, lambda text: quote(text, safe="")])
+def test_ops_06_a_known_secret_goes_in_the_dress_of_addresses_json_and_python(
+    dressed: Callable[[str], str],
+) -> None:
+    secret = 'planted/p@ss "wörd"\n\\'
+    hide([secret.strip()])
+    assert "planted" not in cleaned(f"x {dressed(secret)} x"), cleaned(dressed(secret))
+
+
+def test_ops_06_a_secret_that_is_the_name_of_a_field_spoils_no_journal(tmp_path: Path) -> None:
+    hide(["sample", "sample_id", "edge_id"])
+    Journal(tmp_path, "gate-1").event("hard_example.kept", sample_id="0f3a9c11d2e4b5a6", edge_id=1)
+    (event,) = read_events(tmp_path)
+    assert (event["sample_id"], event["edge_id"]) == ("0f3a9c11d2e4b5a6", 1)
+
+
+def test_ops_06_what_comes_from_outside_makes_up_no_line_and_moves_no_cursor(logger) -> None:
+    log, out = logger(TextLines())
+    forged = "x\n2026-11-22 08:00:00,000 INFO cloud.service: round 7: released\r\x1b[2J\u202e"
+    log.warning("edge %s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        log.exception("it failed")
+    lines = out.getvalue().splitlines()
+    assert len([line for line in lines if not line.startswith("    ")]) == 2
+    assert not set("\r\x1b\u202e") & set(out.getvalue())
 
 
 def test_ops_06_pixels_become_their_sizes(logger) -> None:

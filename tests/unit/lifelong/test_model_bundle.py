@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -56,9 +57,19 @@ def zipped(*entries: tuple[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes
     return _framed(buffer.getvalue())
 
 
+def with_heads(place: int, value: int) -> bytes:
+    """Two entries whose heads in the directory have another byte there."""
+    payload = bytearray(zipped(("manifest.json", b"{}"), ("model.onnx", b"x"))[len(_framed(b"")) :])
+    for head in re.finditer(b"PK\x01\x02", bytes(payload)):
+        payload[head.start() + place] = value
+    return _framed(bytes(payload))
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        with_heads(6, 99),
+        with_heads(8, 1),
         zipped(("manifest.json", b"{}"), ("../../etc/passwd", b"x")),
         zipped(("manifest.json", b"{}"), ("model.onnx", b"x"), ("extra.py", b"x")),
         zipped(("manifest.json", b"{}"), ("model.onnx", b"\0" * 10**7), kind=zipfile.ZIP_DEFLATED),
@@ -67,7 +78,17 @@ def zipped(*entries: tuple[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes
         b"\x80\x04\x95" + b"." * 100,
         MAGIC + b"\x00\x02" + DATA[10:],
     ],
-    ids=["zip slip", "more entries", "bomb", "empty manifest", "no zip", "pickle", "format 2"],
+    ids=[
+        "newer zip",
+        "encrypted",
+        "zip slip",
+        "more entries",
+        "bomb",
+        "empty manifest",
+        "no zip",
+        "pickle",
+        "format 2",
+    ],
 )
 def test_sec03_foreign_content_is_refused_unopened(data: bytes) -> None:
     """SEC-03, SEC-04."""

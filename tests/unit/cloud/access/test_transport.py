@@ -1,7 +1,9 @@
 """SEC-05: TLS, certificates of clients and proxies, over real sockets."""
 
 import http.client
+import io
 import json
+import logging
 import shutil
 import ssl
 import threading
@@ -24,6 +26,7 @@ from cloud.web.probes import open_probe_port
 from lifelong.config import Config
 from lifelong.errors import ConfigError
 from lifelong.links.journal import utc_now
+from lifelong.links.logs import WithoutSecrets
 from lifelong.links.storage import open_storage
 from tests.certificates import Authority, Pair
 from tests.web_parts import some_parts
@@ -375,3 +378,20 @@ def test_sec_03_an_endless_body_over_the_wire_is_refused(tmp_path: Path) -> None
                                         "application/x-www-form-urlencoded"})  # fmt: skip
         connection.close()
         assert ask(port, "/healthz")[0] == 200
+
+
+def test_ops_06_what_the_server_logs_is_cleaned_and_in_the_form_of_our_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPS-06: uvicorn would write its lines by a handler of its own, past every filter."""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.addFilter(WithoutSecrets())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    for name in ("uvicorn", "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    make_server(make_app(some_parts()), Config())
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application: password=planted")
+    assert out.getvalue().count("Exception in ASGI") == 1
+    assert "planted" not in out.getvalue()
