@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.ERROR)
     # segment-anything puts tensors into numpy arrays the way numpy 1 liked it.
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+    # Both sides alike, the servers too: two threads on a busy core wait for each other.
+    torch.set_num_threads(given.threads)
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)
     report(measured(given), as_json=given.json)
 
 
@@ -132,6 +135,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--sam2", default="tiny", help="size of the SAM 2 compared; '' for none")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for weights and servers")
     parser.add_argument("--model", choices=["vit_b", "tiny"], default="vit_b", help="of `clicks`")
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--clicks", type=int, default=40, help="rounds of clicks on one picture")

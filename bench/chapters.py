@@ -189,7 +189,7 @@ def _assist() -> Chapter:
     over = "over the bare decoder"
     return Chapter(
         peer="the bare decoder",
-        sizes="pictures of {size[1]} x {size[0]} pixels, model {model}, {threads} thread(s)",
+        sizes="pictures of {size[1]} x {size[0]} pixels, model {model}, {threads} thread",
         figures=(
             _F(name="second_click", says="a second click on a picture, over HTTP", at="ms:0",
                beside="ms:decoder", unit="ms", digits=1),

@@ -59,7 +59,7 @@ PLAN: tuple[Planned, ...] = (
         full=("--json",),
         quick=(
             "--height", "256", "--width", "512", "--points-per-side", "16", "--seed", "12",
-            "--json",
+            "--threads", "1", "--json",
         ),
         pages=("docs/drafts.md",),
     ),
