@@ -1,20 +1,39 @@
-"""Bodies that are too large are refused before they are read whole, however they come."""
+"""Bodies that are too large are refused before they are read whole, however they come, and so are
+those that do not come: a thousand requests of a byte a minute would hold a thousand connections."""
+
+import asyncio
+import time
+from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope
 
 MIB = 1 << 20
 LARGEST = 16 * MIB  # a corrected mask of a large picture, and then some
 # Interactive annotation bounds its own questions: Label Studio sends tasks with everything.
-_LARGER = {"/assist": 257 * MIB}
+_OTHERS = {
+    "/assist": 257 * MIB,
+    # Everybody may send these, and they hold a token at most.
+    "/enter": 64 * 1024,
+}
+PATIENCE_S = 30.0  # that a body may keep us waiting
+SLOWEST = 4096  # bytes; as many earn a second of it again
 
 
-class TooLargeError(Exception):
-    """The body goes on beyond what is read."""
+class UnreadBodyError(Exception):
+    """The body is not read to its end."""
+
+
+class TooLargeError(UnreadBodyError):
+    """It goes on beyond what is read."""
+
+
+class TooSlowError(UnreadBodyError):
+    """It does not come."""
 
 
 def largest_for(path: str) -> int:
     """How many bytes a body may have that is sent to this path."""
-    for prefix, size in _LARGER.items():
+    for prefix, size in _OTHERS.items():
         if path == prefix or path.startswith(prefix + "/"):
             return size
     return LARGEST
@@ -38,31 +57,54 @@ def has_body(scope: Scope) -> bool:
 class LimitedBody:
     """Hands a body on, and says when it was too much: frameworks swallow exceptions."""
 
-    def __init__(self, receive: Receive, largest: int, *, is_over: bool = False) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        largest: int,
+        *,
+        is_over: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._receive = receive
         self._left = largest
-        self.is_too_large = False
+        self._patience_s = PATIENCE_S
+        self._clock = clock
+        self.trouble = 0  # the status that says why it was not read to its end: 408, 413
         self.is_over = is_over  # nothing more of it comes
 
     async def __call__(self) -> Message:
         """
         Raises:
             TooLargeError: more has come than may.
+            TooSlowError: nothing has come for too long.
         """
-        message = await self._receive()
+        message = await (self._receive() if self.is_over else self._in_time())
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
+            earned = self._patience_s + len(message.get("body", b"")) / SLOWEST
+            self._patience_s = min(earned, PATIENCE_S)
             if self._left < 0:
-                self.is_too_large = True
+                self.trouble = 413
                 raise TooLargeError
             self.is_over = self.is_over or not message.get("more_body", False)
         return message
+
+    async def _in_time(self) -> Message:
+        """Counts only how long we wait, not what is done between two pieces."""
+        began = self._clock()
+        try:
+            return await asyncio.wait_for(self._receive(), self._patience_s)
+        except TimeoutError as error:
+            self.trouble = 408
+            raise TooSlowError from error
+        finally:
+            self._patience_s -= self._clock() - began
 
     async def whole(self) -> bytes:
         """All of it; for forms, whose token must be known before anything is done.
 
         Raises:
-            TooLargeError: more has come than may.
+            TooLargeError, TooSlowError: as reading it piece by piece.
         """
         pieces = []
         while True:

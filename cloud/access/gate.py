@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloud.access.addresses import OwnAddresses, cookies_of, rooted
 from cloud.access.bodies import (
     LimitedBody,
-    TooLargeError,
+    UnreadBodyError,
     has_body,
     largest_for,
     replayed,
@@ -104,9 +104,10 @@ class Gate:
                 await refused(scope, receive, answer)
             else:
                 await self._app(scope, inner, answer)
-        except TooLargeError:
+        except UnreadBodyError:
             if not answer.is_begun:
-                await _too_large(scope, path)(scope, receive, answer)
+                why = _too_slow(scope) if body.trouble == 408 else _too_large(scope, path)
+                await why(scope, receive, answer)
 
     async def _admitted(
         self, scope: Scope, path: str, body: LimitedBody
@@ -232,11 +233,11 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         """
         Raises:
-            TooLargeError: the application answers a body that it could not read.
+            UnreadBodyError: the application answers a body that it could not read.
         """
         if message["type"] == "http.response.start" and not self.is_begun:
-            if self._body.is_too_large and message["status"] != 413:
-                raise TooLargeError
+            if self._body.trouble not in {0, message["status"]}:
+                raise UnreadBodyError
             self.is_begun = True
             message.setdefault("headers", [])
             is_tls = self._scope["scheme"] == "https"
@@ -265,6 +266,10 @@ async def _told_in_form(scope: Scope, whole: bytes, receive: Receive) -> str:
 
 def _too_large(scope: Scope, path: str) -> Response:
     return refusal(scope, 413, f"more than {largest_for(path)} bytes")
+
+
+def _too_slow(scope: Scope) -> Response:
+    return refusal(scope, 408, "the rest of this request did not come")
 
 
 def _not_meant(scope: Scope) -> Response:

@@ -12,13 +12,16 @@ from cloud.access.permissions import GRANTS, Caller, Permission
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{status} · Cornerloop</title><link rel="stylesheet" href="{root}/static/style.css"></head>
+<title>{status} · Cornerloop</title>
+<link rel="icon" href="{root}/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{root}/static/style.css"></head>
 <body><main id="main"><h1>{title}</h1><p>{why}</p>
 <p><a href="{root}/">To the overview</a></p></main></body></html>"""
 _TITLES = {
     400: "That is no request of ours",
     401: "Enter first",
     403: "Not with this role",
+    408: "Too slow",
     413: "Too large",
     421: "Not under this name",
     429: "Too many wrong guesses",

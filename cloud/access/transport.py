@@ -7,6 +7,7 @@ from typing import Any
 import uvicorn
 
 from cloud.access.renewal import RenewedCertificates, load
+from cloud.access.slow_heads import PatientProtocol
 from lifelong.config import Config
 from lifelong.errors import ConfigError
 from lifelong.sections.web import WebSection
@@ -41,6 +42,8 @@ def make_server(app: Any, config: Config) -> uvicorn.Server:
             app,
             host=web.host,
             port=web.port,
+            http=PatientProtocol,
+            ws="none",  # the gate would close them
             log_config=None,  # its lines go through our handler: cleaned, and JSON where ours are
             log_level="warning",
             access_log=False,  # our own log tells what was done, without addresses of people

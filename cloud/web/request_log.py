@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from cloud.access.bodies import TooLargeError
+from cloud.access.bodies import UnreadBodyError
 from cloud.metrics.measures import Measures
 from lifelong.links.request_ids import HEADER, current_request, in_request, request_id
 
@@ -83,7 +83,7 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, seen)
-        except TooLargeError:
+        except UnreadBodyError:
             raise  # for the gate, which answers it
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])

@@ -1,5 +1,6 @@
 """SEC-01: the gate before every page."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
+from starlette.types import Message
 
+from cloud.access import bodies
 from cloud.access.addresses import own_addresses
-from cloud.access.bodies import LARGEST
+from cloud.access.bodies import LARGEST, LimitedBody, TooSlowError
 from cloud.access.gate import Gate, cookie_name
 from cloud.access.permissions import Permission, Role, caller_of, needs
 from lifelong.config import Config
@@ -249,6 +252,50 @@ def test_sec_03_an_oversize_form_is_refused_before_its_token_is_looked_for(house
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert browser.post("/leave", content=in_pieces(17), headers=form).status_code == 413
     assert browser.post("/leave", data={"csrf": csrf}).status_code == 303
+
+
+def test_sec_03_who_may_only_knock_may_not_send_much(house: House) -> None:
+    visitor = house.asks()
+    assert visitor.post("/enter", data={"secret": "x" * 60_000}).status_code != 413
+    assert visitor.post("/enter", data={"secret": "x" * 70_000}).status_code == 413
+
+
+def test_sec_03_a_body_that_does_not_come_is_waited_for_no_longer_than_it_earned() -> None:
+    """SEC-03: a byte now and then would hold a connection, and a thread with it, for ever."""
+    at, told = [0.0], list[int]()
+
+    async def slow() -> Message:
+        at[0] += 16.0
+        told.append(4096)
+        return {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+
+    body = LimitedBody(slow, 1 << 20, clock=lambda: at[0])
+    with pytest.raises(TooSlowError):
+        asyncio.run(body.whole())
+    assert body.trouble == 408
+    assert len(told) == 2, "of 30 s, two pauses of 16 s leave nothing but what two pieces earned"
+
+
+def test_sec_03_a_body_that_comes_steadily_may_take_its_time() -> None:
+    at, left = [0.0], [100]
+
+    async def steady() -> Message:
+        at[0] += 2.0
+        left[0] -= 1
+        return {"type": "http.request", "body": b"x" * 8192, "more_body": left[0] > 0}
+
+    body = LimitedBody(steady, 1 << 20, clock=lambda: at[0])
+    assert len(asyncio.run(body.whole())) == 100 * 8192
+    assert at[0] == 200.0
+
+
+def test_sec_03_a_page_that_swallows_why_a_body_ended_is_answered_for_by_the_gate(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.0)
+    answer = house.asks(Role.ADMIN).post("/access/revoke", data={"which": "nobody"})
+    assert answer.status_code == 408
+    assert answer.headers["connection"] == "close"
 
 
 # --- guesses

@@ -1,10 +1,12 @@
 """SEC-05: TLS, certificates of clients and proxies, over real sockets."""
 
+import contextlib
 import http.client
 import io
 import json
 import logging
 import shutil
+import socket
 import ssl
 import threading
 import time
@@ -19,6 +21,7 @@ import pytest
 from cloud.access.admission import make_admission
 from cloud.access.permissions import Role
 from cloud.access.renewal import RenewedCertificates, load
+from cloud.access.slow_heads import PatientProtocol
 from cloud.access.transport import listening, make_server
 from cloud.audit_log import AuditLog
 from cloud.web.app import make_app
@@ -395,3 +398,21 @@ def test_ops_06_what_the_server_logs_is_cleaned_and_in_the_form_of_our_lines(
     logging.getLogger("uvicorn.error").error("Exception in ASGI application: password=planted")
     assert out.getvalue().count("Exception in ASGI") == 1
     assert "planted" not in out.getvalue()
+
+
+def test_sec_03_connections_that_send_no_whole_head_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-03: without a word, with half a head, and with half of a second one."""
+    monkeypatch.setattr(PatientProtocol, "patience_s", 0.2)
+    whole = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with served(tmp_path) as (port, _):
+        for begun in (b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", whole + b"GET / HT"):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+                line.sendall(begun)
+                heard = b""
+                with contextlib.suppress(ConnectionResetError):
+                    while piece := line.recv(4096):
+                        heard += piece
+                assert (b"200 OK" in heard) is (whole in begun)
+        assert ask(port, "/healthz")[0] == 200
