@@ -55,7 +55,11 @@ class LabelStudio(ProjectCalls):
         self.url = url.rstrip("/")
         # The slash keeps a sub-path when the SDK refreshes a personal access token.
         base = f"{self.url}/"
-        self._token_hint = f"; check the token in {token_env}" if token_env else "; check the token"
+        where = f" in {token_env}" if token_env else ""
+        self._token_hint = (
+            f"; check the token{where}: Account & Settings there shows it, `cornerloop "
+            "label-studio --token` that of a server it runs"
+        )
         self._http = httpx.Client(timeout=timeout_s, follow_redirects=True)
         self._users: dict[int, str] = {}
         with self._translated("log in"):

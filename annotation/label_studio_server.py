@@ -167,6 +167,7 @@ class LabelStudioServer:
         self.stop()
 
     def _prepare(self) -> None:
+        self._refuse_taken(free_port(self._only_port))  # before the minute that a template takes
         if self._template is not None and not (self._data_dir / DATABASE).exists():
             if not self._template.exists():
                 self._build_template(self._template)
@@ -179,12 +180,16 @@ class LabelStudioServer:
         self._documents_root.mkdir(parents=True, exist_ok=True)
         self._secrets = _kept_secrets(self._data_dir / SECRETS)
         self._port = free_port(self._only_port or self._port or int(self._secrets.get("port", "0")))
-        if self._only_port not in (0, self._port):
-            raise ConfigError(
-                f"port {self._only_port} of 127.0.0.1 is taken; free it or name another"
-            )
+        self._refuse_taken(self._port)
         self._secrets["port"] = str(self._port)
         _write_private(self._data_dir / SECRETS, json.dumps(self._secrets))
+
+    def _refuse_taken(self, port: int) -> None:
+        if self._only_port not in (0, port):
+            raise ConfigError(
+                f"port {self._only_port} of 127.0.0.1 is taken; end what listens there, or name "
+                "another in label_studio.url"
+            )
 
     def _secret(self, name: str) -> str:
         if name not in self._secrets:

@@ -395,6 +395,6 @@ def token_of(variable: str) -> str:
     if not token:
         raise ConfigError(
             f"environment variable {variable} is empty: set it to a Label Studio token "
-            "(Account & Settings in Label Studio shows one)"
+            "(its Account & Settings, or `cornerloop label-studio --token`, show one)"
         )
     return token

@@ -141,11 +141,12 @@ def demo(
     ),
 ) -> None:
     """The whole loop on this machine: edge, storage, drafts, Label Studio, training, gate, swap."""
+    run_dir = folder or Path("runs") / ("demo-frames" if frames else "demo")
+    typer.echo(f"getting ready; what the demo makes lies in {run_dir}")  # imports take seconds
     from cloud.demo.assembly import make_demo
 
     if not os.environ.get("CORNERLOOP_VERBOSE"):
         logging.getLogger().setLevel(logging.WARNING)  # the demo tells its own story
-    run_dir = folder or Path("runs") / ("demo-frames" if frames else "demo")
     show = make_demo(
         run_dir=run_dir,
         frames=frames,

@@ -29,12 +29,12 @@ from lifelong.links.sedna import JobReporter, ReportedModel, WorkerEnvironment
 from lifelong.links.storage import Storage
 from lifelong.model_bundle import ModelBundle
 from lifelong.records.ids import RoundNumber, VersionId
+from lifelong.records.keys import TRAINING_PROGRESS
 from lifelong.records.model_versions import TrainingFailure
 from lifelong.records.rounds import Round, RoundState
 from lifelong.records.wire import json_object
 
 logger = logging.getLogger(__name__)
-PROGRESS = "progress/training.json"
 _MOST_POINTS = 60  # of the course of training that is told
 
 
@@ -233,10 +233,10 @@ def _learned(storage: Storage, version_id: VersionId) -> int:
 
 def _steps_done(storage: Storage, number: RoundNumber) -> int:
     """How far an earlier beginning of this round's training came."""
-    if storage.size(PROGRESS) is None:
+    if storage.size(TRAINING_PROGRESS) is None:
         return 0
     try:
-        state = json_object(storage.get(PROGRESS), PROGRESS)
+        state = json_object(storage.get(TRAINING_PROGRESS), TRAINING_PROGRESS)
         return int(state["step"]) if state.get("round") == number else 0
     except (RecordError, KeyError, TypeError, ValueError):
         return 0
@@ -265,6 +265,6 @@ def _progress(
             "loss": loss,
             "history": history,
         }
-        storage.put(PROGRESS, json.dumps(state).encode())
+        storage.put(TRAINING_PROGRESS, json.dumps(state).encode())
 
     return tell

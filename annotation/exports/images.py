@@ -109,8 +109,21 @@ def _linked(image: Path, target: Path) -> bool:
 
 
 def check_size(image: Path | bytes, size: tuple[int, int], where: str) -> None:
-    """Only the header is read; browsers turn pictures upright before they are drawn on."""
-    name = image.name if isinstance(image, Path) else "in storage"
+    """Raises `ShapeError` where the image has another (height, width) than labels have."""
+    height, width = size_of(image, where)
+    if (height, width) != size:
+        raise ShapeError(
+            f"{where}: drawn on {size[1]}x{size[0]} pixels, the image {_name(image)} has "
+            f"{width}x{height}"
+        )
+
+
+def size_of(image: Path | bytes, where: str) -> tuple[int, int]:
+    """Height and width in pixels as browsers show it: upright; only the header is read.
+
+    Raises:
+        ImageError: it is no image.
+    """
     file = image if isinstance(image, Path) else io.BytesIO(image)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
@@ -118,8 +131,12 @@ def check_size(image: Path | bytes, size: tuple[int, int], where: str) -> None:
             if picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 width, height = height, width
     except Exception as error:  # Pillow raises anything for damaged headers
-        raise ImageError(f"{where}: its image {name} cannot be read ({error})") from error
-    if (height, width) != size:
-        raise ShapeError(
-            f"{where}: drawn on {size[1]}x{size[0]} pixels, the image {name} has {width}x{height}"
-        )
+        raise ImageError(
+            f"{where}: its image {_name(image)} cannot be read ({error}); leave it away or save "
+            "it anew"
+        ) from error
+    return height, width
+
+
+def _name(image: Path | bytes) -> str:
+    return image.name if isinstance(image, Path) else "in storage"

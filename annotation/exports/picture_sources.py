@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotation.exports.bare_pictures import KIND as BARE
+from annotation.exports.bare_pictures import BarePictures, has_pictures
 from annotation.exports.exported_sources import (
     cityscapes_source,
     coco_source,
@@ -65,6 +67,7 @@ KINDS: Mapping[str, Callable[[Path, Reading], Source]] = {
     "cityscapes": lambda path, reading: cityscapes_source(path, reading.label_map),
     "coco": lambda path, reading: coco_source(path, reading.label_map),
     "yolo": lambda path, reading: yolo_source(path, reading.label_map),
+    BARE: lambda path, reading: BarePictures(folder=path, label_map=reading.label_map),
 }
 
 # What our own formats are read as.
@@ -95,8 +98,11 @@ def open_source(path: Path, kind: str, reading: Reading) -> Source:
     return KINDS[kind](path, reading)
 
 
-def guess_kind(path: Path) -> str:
+def guess_kind(path: Path, *, or_bare: bool = False) -> str:
     """The kind that a path looks like.
+
+    Args:
+        or_bare: a folder that looks like nothing else may hold pictures without labels.
 
     Raises:
         ConfigError: it looks like none; tells which there are.
@@ -121,6 +127,8 @@ def guess_kind(path: Path) -> str:
         found = next((kind for kind, fits in looks.items() if fits), None)
         if found is not None:
             return found
+        if or_bare and has_pictures(path):
+            return BARE
     raise ConfigError(
         f"{path}: not clear what this is; say so with --from ({', '.join(KINDS)}). Expected an "
         "export of Label Studio (JSON, JSON-MIN), COCO JSON, or a folder with ssa_output, "

@@ -6,6 +6,8 @@ changed.
 
 import json
 import os
+import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +18,7 @@ from lifelong.config import load_config, load_label_map
 from lifelong.errors import ConfigError
 from lifelong.links.durable_files import write_whole
 from lifelong.links.loopback_ports import free_port
+from lifelong.records.label_map import CITYSCAPES
 
 _CONFIG = """\
 # One edge node, one cloud, one machine. `docs/configuration.md` has every key.
@@ -29,7 +32,7 @@ edge:
   state_path: edge-state
   updates: {{trusted_keys: keys/ring.json}}
 releases: {{signing_key: keys/signing.json}}  # secret: whoever has it decides what edges run
-{annotators}rounds:
+{words}{annotators}rounds:
   min_examples: 8             # a round begins when so many hard examples have arrived
   annotation_budget: 32       # at most so many go to people in one round
 job:
@@ -45,6 +48,13 @@ label_studio:
   token_env: CORNERLOOP_LABEL_STUDIO_TOKEN  # the name of the variable, never the token
   project: {project}
   local_files_root: shared    # what Label Studio may serve; keys must not lie in it
+"""
+_WORDS = """\
+# What drafts are named by: words that mean a class of yours, e.g. `vehicle: [car, truck, bus]`.
+# A class that has one of the shipped models' own words for its name needs none; they know
+# {known}.
+classes:
+{classes}
 """
 _WITHOUT = "annotation_folder: people     # drafts as files, corrections as files\n"
 
@@ -74,10 +84,12 @@ def init(
         (folder / place).mkdir(parents=True, exist_ok=True)
     if names:
         write_whole(folder / "classes.json", _label_map(names, _names(things)).encode())
+        write_whole(folder / "words.yaml", _words(names).encode())
     elif things:
         raise ConfigError("--things names some of --classes; say these too")
     unfinished = folder / ".unfinished-config.yaml"
-    unfinished.write_text(_text(folder, named=bool(names), studio=not without_label_studio))
+    text = _text(folder, named=bool(names), studio=not without_label_studio)
+    unfinished.write_text(text, encoding="utf-8")
     try:
         classes_told = ", ".join(load_label_map(load_config(unfinished)).names)
         if not (folder / "keys" / "ring.json").exists():
@@ -90,9 +102,27 @@ def init(
     unfinished.rename(path)
     typer.echo(f"{path}: {'without' if without_label_studio else 'with'} Label Studio")
     typer.echo(f"classes, ids from 0: {classes_told}")
+    if foreign := _foreign(names):
+        typer.echo(
+            f"the shipped models draft no {', '.join(foreign)} until {folder / 'words.yaml'} says "
+            f"which of their words mean {'it' if len(foreign) == 1 else 'them'}"
+        )
     typer.echo(
         f"pictures to begin with go to {folder / 'pictures'}, the edge's to {folder / 'frames'}"
     )
+    if not without_label_studio:
+        next_one = shlex.join(["cornerloop", "label-studio", "--config", str(path)])
+        typer.echo(f"next, in a terminal of its own: {next_one}")
+
+
+def _foreign(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in CITYSCAPES.names]
+
+
+def _words(names: Sequence[str]) -> str:
+    known = textwrap.fill(", ".join(CITYSCAPES.names), 96).replace("\n", "\n# ")
+    classes = [f"  {json.dumps(name, ensure_ascii=False)}: []" for name in _foreign(names)]
+    return _WORDS.format(known=known, classes="\n".join(classes) or "  {}")
 
 
 def _names(told: str) -> list[str]:
@@ -110,6 +140,9 @@ def _text(folder: Path, *, named: bool, studio: bool) -> str:
     project = json.dumps(folder.absolute().name[:50].ljust(3, "_"), ensure_ascii=False)
     return _CONFIG.format(
         classes="label_map: classes.json       # its order gives the ids\n" if named else "",
+        words="preannotation: {ontology: words.yaml}  # what drafts are named by\n"
+        if named
+        else "",
         annotators=(
             _LABEL_STUDIO.format(port=free_port(8080), project=project) if studio else _WITHOUT
         ),

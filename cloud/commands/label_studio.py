@@ -34,17 +34,28 @@ def label_studio(
     ] = TEMPLATE,
 ) -> None:
     """Run the configuration's Label Studio on this machine until Ctrl-C."""
-    from cloud.job.job_cli import stop_event
+    from cloud.job.job_cli import end_with_keyboard_interrupt, stop_event
 
-    server = _server(load_config(config), config, executable, template)
+    known = load_config(config)
+    server = _server(known, config, executable, template)
     if token:
         typer.echo(server.kept_token())
         return
-    stop = stop_event()
+    typer.echo(f"starting Label Studio at {known.label_studio.url}{_first(config)} …", err=True)
+    end_with_keyboard_interrupt()  # a start that is cut off stops what it had begun
     with server:
+        stop = stop_event()
         typer.echo(f"Label Studio: {server.url}  user {server.email}  password {server.password}")
         while not stop.wait(1.0):
             server.start()  # again, should it have ended
+
+
+def _first(config: Path) -> str:
+    from annotation.label_studio_server import DATABASE
+    from cloud.own_label_studio import own_data_folder
+
+    is_first = not (own_data_folder(config) / DATABASE).exists()
+    return "; its first start makes a database, which takes a minute or more" if is_first else ""
 
 
 def _server(

@@ -9,7 +9,10 @@ from cloud.commands.conversion_options import RootOption, SkipOption
 
 
 def push(
-    path: Annotated[Path, typer.Argument(help="Drafts of `cornerloop preannotate`, COCO, masks …")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="Drafts of `cornerloop preannotate`, COCO, masks …, or bare pictures."),
+    ],
     config: Annotated[
         Path, typer.Option("--config", "-c", envvar="CORNERLOOP_CONFIG", help="Configuration file.")
     ],
@@ -23,6 +26,8 @@ def push(
     skip: SkipOption = False,
 ) -> None:
     """Offer drafts to annotators in bulk; pushed again it adds only what is new."""
+    from rich.console import Console
+
     from annotation.exports.images import ImageShelf
     from annotation.exports.picture_sources import Reading, guess_kind, image_roots, open_source
     from annotation.pushing import Pushing
@@ -38,10 +43,12 @@ def push(
     section = known.label_studio
     if project:
         section = section.model_copy(update={"project": project})
-    found = kind or guess_kind(path)
+    found = kind or guess_kind(path, or_bare=True)
     if kind is None:
         typer.echo(f"{path}: taken for {found}; --from says otherwise", err=True)
     studio = open_label_studio(known)
+    life = Console(stderr=True).status("reading")  # draws on terminals only
+    life.start()
     try:
         report = push_pictures(
             open_source(path, found, Reading(label_map=cloud.label_map)),
@@ -56,8 +63,10 @@ def push(
                 webhook_secret=webhook_secret(section),
             ),
             skip=skip,
+            progress=lambda done: life.update(f"{done} pictures lie in storage; offering them"),
         )
     finally:
+        life.stop()
         studio.close()
     for line in report.refused:
         typer.secho(f"WARNING: {line}", err=True, fg="yellow")

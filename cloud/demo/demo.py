@@ -25,8 +25,8 @@ from cloud.demo.people import People
 from cloud.demo.plan import DemoPlan
 from cloud.demo.report import Run, write_report
 from cloud.demo.told import Told
-from cloud.sedna_train import PROGRESS
 from lifelong.errors import LifelongError, ObjectNotFoundError
+from lifelong.records.keys import TRAINING_PROGRESS
 from lifelong.records.pixels import mask_from_png
 from lifelong.records.rounds import Round, RoundState
 
@@ -159,7 +159,9 @@ class Demo:
         if round_.tasks:
             self._told.bar(f"{name}: drafting masks", len(round_.tasks), len(round_.tasks))
             finished = self._people.finished(round_)
-            if round_.state is not RoundState.ANNOTATING:
+            if round_.state is RoundState.ANNOTATING:
+                self._people.ask(round_)
+            else:
                 finished = len(round_.tasks)
             self._told.bar(f"{name}: people correct", finished, len(round_.tasks))
         if round_.state is RoundState.TRAINING:
@@ -203,7 +205,7 @@ class Demo:
 
     def _training_progress(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._cloud.storage.get(PROGRESS)))
+            return dict(json.loads(self._cloud.storage.get(TRAINING_PROGRESS)))
         except (ObjectNotFoundError, ValueError):
             return {}
 

@@ -50,6 +50,7 @@ class People:
         self._stop = threading.Event()
         self._asked_at = 0.0
         self._finished: dict[int, int] = {}
+        self._asked: set[int] = set()
 
     def start(self, stack: ExitStack) -> None:
         """Tell everybody where Label Studio is, and begin to work in it."""
@@ -60,14 +61,26 @@ class People:
         stack.callback(self._studio.close)
         if self._truth is None:
             self._told.say(
-                f"[bold]your turn when tasks come:[/bold] {self._server.url} "
-                f"as {self._server.email}, password {self._server.password}"
+                f"you will correct the drafts, in Label Studio as {self._server.email}, "
+                f"password {self._server.password}"
             )
             return
         worker = threading.Thread(target=self._work, name="annotator", daemon=True)
         worker.start()
         stack.callback(worker.join, 30)
         stack.callback(self._stop.set)
+
+    def ask(self, round_: Round) -> None:
+        """Tell a person, once a round, what waits and where; a scripted annotator needs no word."""
+        if self._truth is not None or not round_.tasks or round_.number in self._asked:
+            return
+        self._asked.add(round_.number)
+        self._told.say(
+            f"[bold]your turn:[/bold] {len(round_.tasks)} drafts wait at {self._server.url}"
+            f"/projects/{round_.tasks[0].project_id}/data: Label All Tasks, correct, Submit "
+            f"(as {self._server.email}, password {self._server.password})"
+        )
+        self._told.say("or by keyboard on the page Correct, with the link above; Ctrl-C: later")
 
     def look_after(self) -> None:
         """Start Label Studio again when it has died; the rest waits for it by itself."""

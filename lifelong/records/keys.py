@@ -18,6 +18,7 @@ ADMISSIONS = "admissions"  # numbered objects: which examples were admitted, in 
 LABEL_MAPS = "label_maps"  # numbered objects: how each label map became the next
 REFUSED = "refused"  # deliveries that did not verify
 FORGOTTEN = "forgotten"  # one object a picture that is never taken in again
+TRAINING_PROGRESS = "progress/training.json"  # how far the training that runs now is
 FORGETTING = "forgetting"  # requests that are being carried out
 
 

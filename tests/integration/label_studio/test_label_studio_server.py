@@ -44,6 +44,21 @@ def test_a_server_that_ends_while_starting_tells_its_last_line(tmp_path: Path) -
         a_server(tmp_path, broken).start()
 
 
+def test_ops_03_a_taken_port_is_told_before_a_database_is_made_for_a_minute(tmp_path: Path) -> None:
+    template, executable = tmp_path / "template", tmp_path / "never-run"
+    executable.touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        server = LabelStudioServer(
+            executable, tmp_path / "data", tmp_path, tmp_path / "log", template=template, port=port
+        )
+        with pytest.raises(ConfigError, match=rf"port {port} .* is taken.*label_studio\.url"):
+            server.start()
+    assert not template.exists()
+
+
 def test_a_server_that_was_never_started_has_no_token(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="never started"):
         _ = a_server(tmp_path).token

@@ -209,6 +209,8 @@ def test_what_nobody_can_guess_is_asked_for(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "x.txt"):
         with pytest.raises(ConfigError, match="--from"):
             guess_kind(path)
+        with pytest.raises(ConfigError, match="--from"):
+            guess_kind(path, or_bare=True)  # no picture in it either
     with pytest.raises(ConfigError, match="expected one of"):
         open_source(tmp_path, "nonsense", READING)
     with pytest.raises(ConfigError, match="no such file"):

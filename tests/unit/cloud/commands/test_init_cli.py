@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cloud.cli import app
+from cloud.preannotation.assembly import ontology_from
 from lifelong.config import load_config, load_label_map
 from lifelong.errors import ConfigError
 
@@ -48,6 +49,29 @@ def test_ux_05_init_takes_classes_and_says_their_ids(tmp_path: Path) -> None:
     label_map = load_label_map(load_config(tmp_path / "x" / "config.yaml"))
     assert label_map.names == ("ground", "bin", "person")
     assert set(label_map.things) == {"bin", "person"}
+
+
+def test_ux_01_init_says_which_classes_the_shipped_models_cannot_draft(tmp_path: Path) -> None:
+    """Else a new user finds out from pictures without a draft of them."""
+    told = made(tmp_path / "x", "--classes", "drivable,pole,Straße,vehicle")
+    words = tmp_path / "x" / "words.yaml"
+    assert f"no drivable, Straße, vehicle until {words}" in told
+    config = load_config(tmp_path / "x" / "config.yaml")
+    assert config.preannotation.ontology == words
+    label_map = load_label_map(config)
+    as_made = ontology_from(config.preannotation, label_map)
+    assert (as_made.class_of("pole"), as_made.class_of("truck")) == (1, None)
+    filled = words.read_text(encoding="utf-8").replace('"vehicle": []', '"vehicle": [car, truck]')
+    words.write_text(filled, encoding="utf-8")
+    assert ontology_from(config.preannotation, label_map).class_of("truck") == 3
+    assert "words.yaml" not in made(tmp_path / "y", "--classes", "road,person")
+    assert "words.yaml" not in made(tmp_path / "z")
+
+
+def test_ux_01_init_says_what_comes_next_as_one_can_type_it(tmp_path: Path) -> None:
+    told = made(tmp_path / "相机 1")
+    assert f"cornerloop label-studio --config '{tmp_path / '相机 1' / 'config.yaml'}'" in told
+    assert "next" not in made(tmp_path / "x", "--without-label-studio")
 
 
 def test_init_without_label_studio_offers_files(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from annotation.exports.images import ImageShelf
-from annotation.exports.picture_sources import Reading, open_source
+from annotation.exports.picture_sources import Reading, guess_kind, open_source
 from annotation.formats.ssa import ssa_from_mask
 from annotation.pushing import Pushing
 from annotation.regions import mask_from_regions
 from cloud.drafting.pushed_pictures import OUTSIDE, PushReport, push_pictures
-from lifelong.errors import RecordError
+from lifelong.errors import LifelongError, RecordError
 from lifelong.links.journal import Journal
 from lifelong.links.storage import Storage, open_storage
 from lifelong.sections.annotation import LabelStudioSection
@@ -41,9 +41,9 @@ class Room:
         )
         return a_mask(seed)
 
-    def push(self, *, skip: bool = False) -> PushReport:
+    def push(self, *, skip: bool = False, kind: str = "ssa") -> PushReport:
         return push_pictures(
-            open_source(self.folder, "ssa", Reading(label_map=SMALL_MAP)),
+            open_source(self.folder, kind, Reading(label_map=SMALL_MAP)),
             ImageShelf(mode="copy", roots=(self.folder / "raw_data",)),
             self.storage,
             Pushing(
@@ -127,3 +127,21 @@ def test_pictures_without_a_draft_are_counted(room: Room) -> None:
     room.add("a.jpg", 1)
     (room.folder / "raw_data" / "b.jpg").write_bytes(a_jpeg(2))
     assert room.push().without_labels == 1
+
+
+def test_ux_01_pictures_that_nobody_drafts_are_offered_as_they_are(room: Room) -> None:
+    """A new user's classes may be none that a shipped model knows; people then draw them."""
+    for seed, name in enumerate(["a.jpg", "相机 1/ü.png"]):
+        (room.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (room.folder / name).write_bytes(a_jpeg(seed))
+    (room.folder / "notes.txt").write_text("no picture")
+    assert guess_kind(room.folder, or_bare=True) == "pictures"
+    report = room.push(kind="pictures")
+    tasks = room.studio.round_tasks(report.tasks[0].project_id, OUTSIDE)
+    assert {task.meta["name"] for task in tasks} == {"a.jpg", "相机 1/ü.png"}
+    for task in tasks:
+        (full,) = room.studio.full_tasks(report.tasks[0].project_id, [task.task_id])
+        assert [draft.regions for draft in full.predictions] in ([], [()], [[]])
+    (room.folder / "c.jpg").write_bytes(b"no picture")
+    with pytest.raises(LifelongError, match=r"c\.jpg.*leave it away"):
+        room.push(kind="pictures")

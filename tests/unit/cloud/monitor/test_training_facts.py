@@ -10,10 +10,10 @@ import pytest
 from cloud.monitor.look import Look, TrainingProgress
 from cloud.monitor.training_facts import steps_a_second, training_view
 from cloud.monitor.watch import _progress as read_progress
-from cloud.sedna_train import PROGRESS
 from cloud.sedna_train import _progress as write_progress
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber
+from lifelong.records.keys import TRAINING_PROGRESS
 from lifelong.records.rounds import RoundState
 from tests.builders import NOON, a_round
 
@@ -81,7 +81,7 @@ def test_the_worker_writes_once_a_second_and_keeps_the_whole_course() -> None:
     for step in range(1, 401):
         now[0] += 0.5
         tell(step, 400, 1.0 / step)
-    told = json.loads(storage.get(PROGRESS))
+    told = json.loads(storage.get(TRAINING_PROGRESS))
     assert (told["round"], told["step"], told["steps"]) == (3, 400, 400)
     steps = [step for step, _, _ in told["history"]]
     assert steps[0] == 1
@@ -99,7 +99,7 @@ def test_what_the_worker_writes_is_what_the_monitor_reads() -> None:
     now[0] += 4.0
     tell(9, 10, 1.0)
     entry = storage.entries("progress")[0]
-    told = read_progress(storage.get(PROGRESS), entry)
+    told = read_progress(storage.get(TRAINING_PROGRESS), entry)
     assert told.history == ((1, 0.0, 2.0), (9, 4.0, 1.0))
     older = {"schema": 1, "round": 3, "step": 9, "steps": 10, "loss": 1.0}
     assert read_progress(json.dumps(older).encode(), entry).history == ()
