@@ -17,7 +17,7 @@ def _vote() -> Chapter:
         peer="SSA's loop",
         sizes="{masks} masks on {height} x {width} pixels, {threads} thread",
         figures=(
-            _F(name="seconds", says="the vote of all masks with a class map",
+            _F(name="seconds", says="the vote of all masks with a class map, time of the processor",
                at="our_seconds", beside="peer_seconds", unit="s", digits=3),
             _F(name="masks", says="masks", at="masks", tabled=False),
             _F(name="equal", says="same map and same classes, bit for bit", at="equal"),

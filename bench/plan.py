@@ -66,7 +66,7 @@ PLAN: tuple[Planned, ...] = (
     Planned(
         name="drafts", what="how right drafts are, beside SSA and the semantic model alone",
         full=("--json",),
-        quick=("--pictures", "5", "--timed", "1", "--points-per-side", "16", "--json"),
+        quick=("--pictures", "5", "--timed", "1", "--points-per-side", "8", "--json"),
         pages=("docs/drafts.md",),
     ),
     Planned(

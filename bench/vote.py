@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from bench.measuring import report, seconds_of
+from bench.measuring import processor_seconds_of, report
 from cloud.demo.scenes import draw_scene
 from cloud.preannotation.fusion import Fusion, fuse
 from cloud.preannotation.region_masks import proposals_from_rles, rle_from_mask
@@ -70,7 +70,7 @@ def street(
 def compared(
     masks: list[NDArray[np.bool_]], class_ids: NDArray[np.uint8], *, repeats: int
 ) -> dict[str, object]:
-    """Both sides' best times, and whether map and labels are equal, ties listed."""
+    """Both sides' best times of the processor; whether map and labels are equal; ties."""
     height, width = class_ids.shape
     annotations: list[Annotation] = []
     for mask in masks:
@@ -79,9 +79,9 @@ def compared(
     ours = proposals_from_rles([rle_from_mask(m) for m in masks], height=height, width=width)
     peer_seconds, our_seconds = [], []
     for _ in range(repeats):
-        (expected, labels), took = seconds_of(lambda: ssa_vote(annotations, class_ids))
+        (expected, labels), took = processor_seconds_of(lambda: ssa_vote(annotations, class_ids))
         peer_seconds.append(took)
-        fusion, took = seconds_of(lambda: fuse(ours, class_ids))
+        fusion, took = processor_seconds_of(lambda: fuse(ours, class_ids))
         our_seconds.append(took)
     tied = [vote.proposal for vote in fusion.votes if vote.tied]
     return {
