@@ -112,7 +112,9 @@ class Releases:
         refuse_foreign_files(bundle.onnx, bundle_key(version_id))
         last = self.current()
         _refuse_other(last, after)
-        if last and _is_same(last, version_id, round_number, is_staged=share < 1.0):
+        is_same = last and _is_same(last, version_id, round_number, is_staged=share < 1.0)
+        # What a restore brought back has a number that nodes have passed: they would not take it.
+        if last and is_same and last.number > read_floor(self._storage).number:
             self._point_at(last)
             return last
         return self._enter(

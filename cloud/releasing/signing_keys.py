@@ -109,7 +109,8 @@ def read_secret(path: Path, password: str, password_from: str) -> Signer:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"{path}: no secret key there ({error.strerror}); `cornerloop keys new` makes one"
+            f"{path}: no secret key there ({error.strerror}); put back the one that nodes "
+            "trust, or make the first with `cornerloop keys new`"
         ) from error
     if mode & 0o077:
         raise ConfigError(f"{path}: others may read this secret key; run `chmod 600 {path}`")

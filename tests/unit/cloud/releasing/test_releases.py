@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.releasing.floor import ReleaseFloor, write_floor
 from cloud.releasing.releases import VERSIONS_IN_CHUNKS, Releases
 from lifelong.errors import RecordError, StorageUnavailableError
 from lifelong.links.journal import Journal
@@ -52,6 +53,20 @@ def test_publishing_twice_is_publishing_once(tmp_path: Path) -> None:
     assert len(releases.history()) == 1
     assert pointer(storage) == first
     assert first.sha256 == OLD.sha256
+
+
+def test_ops_07_after_a_restore_without_the_key_the_same_version_is_released_above_the_floor(
+    tmp_path: Path,
+) -> None:
+    """OPS-07: `cornerloop rollback VERSION` of what runs, as the restore asks for."""
+    storage = storage_with_bundles()
+    releases = releases_over(storage, tmp_path)
+    releases.publish(OLD.version_id, RoundNumber(1), "round 1 accepted")
+    write_floor(storage, ReleaseFloor(number=5000, round_number=1001))
+    again = releases.roll_back(OLD.version_id, "an operator")
+    assert (again.number, again.version_id, again.is_rollback) == (5001, OLD.version_id, True)
+    assert pointer(storage) == again
+    assert releases.roll_back(OLD.version_id, "an operator") == again, "once is enough"
 
 
 def test_a_crash_before_the_pointer_moved_is_mended(tmp_path: Path) -> None:
