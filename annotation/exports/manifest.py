@@ -18,7 +18,7 @@ import ijson
 
 from annotation.exports.files import MANIFEST, ExportFolder
 from annotation.exports.state import ExportState, FileRow
-from lifelong.errors import ChecksumError, ConfigError, CorruptRecordError
+from lifelong.errors import ConfigError, CorruptRecordError
 from lifelong.records.label_map import LabelMap, label_map_of
 from lifelong.records.wire import dumps
 
@@ -43,21 +43,6 @@ class ExportIdentity:
             "code": code,
         }
         return dumps(parts).decode()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """How the files of an export stand beside their manifest."""
-
-    files: int
-    missing: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  # there, but not in the manifest
-
-    @property
-    def is_whole(self) -> bool:
-        """Every file is there as it was written; unknown ones do no harm."""
-        return not self.missing and not self.changed
 
 
 def check_same(state: ExportState, identity: ExportIdentity, out: Path) -> None:
@@ -132,15 +117,7 @@ def _head(
         "source": dict(identity.source),
         "format": identity.format,
         "options": dict(identity.options),
-        "label_map": {
-            "digest": label_map.digest,
-            "classes": [
-                {"id": i, "name": name, "colour": list(colour), "thing": label_map.is_thing(i)}
-                for i, (name, colour) in enumerate(
-                    zip(label_map.names, label_map.colours, strict=True)
-                )
-            ],
-        },
+        "label_map": label_map_told(label_map),
         "pictures": sum(sum(scenes.values()) for scenes in sides.values()),
         "splits": {
             side: {"pictures": sum(scenes.values()), "scenes": len(scenes)}
@@ -155,8 +132,21 @@ def _head(
     }
 
 
+def label_map_told(label_map: LabelMap) -> dict[str, object]:
+    """A label map as manifests have it."""
+    pairs = zip(label_map.names, label_map.colours, strict=True)
+    classes = [
+        {"id": i, "name": name, "colour": list(colour), "thing": label_map.is_thing(i)}
+        for i, (name, colour) in enumerate(pairs)
+    ]
+    return {"digest": label_map.digest, "classes": classes}
+
+
 def read_head(out: Path) -> dict[str, object]:
     """Everything of a manifest but its list of files.
+
+    Args:
+        out: an export, or a manifest.
 
     Raises:
         ConfigError: there is none.
@@ -176,9 +166,9 @@ def read_head(out: Path) -> dict[str, object]:
                     builder.event(event, value)
                     head[key] = builder.value
     except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
-        raise CorruptRecordError(f"{out / MANIFEST}: not JSON ({error})") from error
+        raise CorruptRecordError(f"{_manifest(out)}: not JSON ({error})") from error
     if head.get("schema") != SCHEMA or head.get("kind") != "cornerloop export":
-        raise CorruptRecordError(f"{out / MANIFEST}: not a manifest that this version reads")
+        raise CorruptRecordError(f"{_manifest(out)}: not a manifest that this version reads")
     return head
 
 
@@ -211,31 +201,7 @@ def files_of_manifest(out: Path) -> Iterator[FileRow]:
             for told in ijson.items(file, "files.item"):
                 yield FileRow(path=str(told["path"]), sha256=str(told["sha256"]), size=told["size"])
     except (ijson.JSONError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise CorruptRecordError(f"{out / MANIFEST}: cannot be read ({error!r})") from error
-
-
-def verify(out: Path) -> Verified:
-    """Hash every file of an export again.
-
-    Raises:
-        ConfigError, CorruptRecordError: there is no manifest, or it cannot be read.
-        ChecksumError: the manifest lists a file outside the folder.
-    """
-    read_head(out)
-    folder = ExportFolder(out)
-    missing, changed, count = [], [], 0
-    for row in files_of_manifest(out):
-        count += 1
-        if folder.is_outside(row.path):
-            raise ChecksumError(f"{out / MANIFEST}: lists {row.path!r}, outside the export")
-        if not (out / row.path).is_file():
-            missing.append(row.path)
-        elif not folder.holds((row,)):
-            changed.append(row.path)
-    unknown = sorted(folder.strangers(row.path for row in files_of_manifest(out)))
-    return Verified(
-        files=count, missing=tuple(missing), changed=tuple(changed), unknown=tuple(unknown)
-    )
+        raise CorruptRecordError(f"{_manifest(out)}: cannot be read ({error!r})") from error
 
 
 def code_version() -> dict[str, str]:
@@ -260,10 +226,14 @@ def _revision() -> str:
     return answer.stdout.strip()
 
 
+def _manifest(out: Path) -> Path:
+    return out if out.name.endswith(MANIFEST) and not out.is_dir() else out / MANIFEST
+
+
 @contextmanager
 def _opened(out: Path) -> Iterator[IO[bytes]]:
     try:
-        file = (out / MANIFEST).open("rb")
+        file = _manifest(out).open("rb")
     except OSError as error:
         raise ConfigError(
             f"{out}: no {MANIFEST} in it ({error.strerror}); is it an export?"

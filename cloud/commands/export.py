@@ -115,10 +115,11 @@ def project(
 
 @export_app.command("verify")
 def verify(
-    folder: Annotated[Path, typer.Argument(help="An export.")], as_json: _Json = False
+    folder: Annotated[Path, typer.Argument(help="An export, a data set, or a folder of it.")],
+    as_json: _Json = False,
 ) -> None:
     """Hash every file again: is everything still as it was written? Exit code 1 when not."""
-    from annotation.exports.manifest import verify as verified
+    from annotation.exports.verifying import verify as verified
 
     found = verified(folder)
     if as_json:

@@ -6,6 +6,7 @@ DATASET/ls_data/front/1_semantic_poly_ls.json   one task, as polygons of the too
 DATASET/ls_data/tasks.json                      all tasks, to import at once
 DATASET/ls_data/EXPORT.json                     Label Studio's JSON-MIN, or JSON
 DATASET/train_ids/front/1_TrainIds.png
+DATASET/ls_data.manifest.json, DATASET/train_ids.manifest.json   beside the folders, not in them
 """
 
 import json
@@ -16,9 +17,17 @@ from typing import Literal
 from urllib.parse import quote
 
 from annotation.draft_regions import POLYGON_DRAFTS, regions_from_mask
+from annotation.exports.folder_manifests import (
+    FolderContents,
+    digest_of,
+    write_folder_manifest,
+    written,
+)
 from annotation.exports.image_names import ImageNames, stem_of
 from annotation.exports.images import check_size
-from annotation.exports.picture_items import Item, LeftOut
+from annotation.exports.manifest import ExportIdentity
+from annotation.exports.picture_items import Item, LeftOut, sha256_of
+from annotation.exports.state import FileRow
 from annotation.exports.task_source import TaskSource
 from annotation.formats.ssa import mask_from_ssa
 from annotation.formats.train_ids import train_ids_png
@@ -27,6 +36,7 @@ from annotation.labelled_pictures import LabelledPicture
 from cloud.drafting.raw_pictures import RawPicture, raw_pictures
 from lifelong.errors import ConfigError, CorruptRecordError, LifelongError, RecordError
 from lifelong.links.durable_files import UNFINISHED, write_whole
+from lifelong.records.ids import sha256_hex
 from lifelong.records.label_map import LabelMap
 from lifelong.records.wire import json_object
 
@@ -66,7 +76,7 @@ def ssa_to_label_studio(
     """
     raw = dataset / "raw_data"
     url = _url_of(raw, environment)
-    report = SeedReport()
+    report, contents, drafts = SeedReport(), FolderContents(), list[tuple[str, str]]()
     tasks = dataset / "ls_data" / TASKS
     tasks.parent.mkdir(parents=True, exist_ok=True)
     temporary = tasks.with_name(f"{UNFINISHED}{tasks.name}")
@@ -75,38 +85,55 @@ def ssa_to_label_studio(
         for picture in raw_pictures(raw):
             try:
                 address = f"{url}/{quote(picture.name)}"
-                task = _task(dataset, picture, address, label_map, class_of)
+                data = _draft(dataset, picture)
+                task, model = _task(dataset, picture, data, address, label_map, class_of)
             except LifelongError as error:
                 _failed(report, str(error), skip=skip)
                 continue
             body = json.dumps(task, ensure_ascii=False)
             path = dataset / "ls_data" / f"{picture.draft}_semantic_poly_ls.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, body.encode())
+            contents.add([written(dataset, path, body.encode())], model=model)
+            drafts.append((picture.draft, sha256_hex(data)))
             file.write(",\n" if report.done else "\n")
             file.write(body)
             report.done += 1
         file.write("\n]\n")
     temporary.replace(tasks)
+    contents.files.append(
+        FileRow(path=f"ls_data/{TASKS}", sha256=sha256_of(tasks), size=tasks.stat().st_size)
+    )
+    contents.failed = len(report.failures)
+    source = {"kind": "ssa", "name": dataset.absolute().name, "sha256": digest_of(drafts)}
+    identity = ExportIdentity(source=source, format="label-studio")
+    write_folder_manifest(dataset, "ls_data", identity, label_map, contents)
     return report
 
 
-def _task(
-    dataset: Path,
-    picture: RawPicture,
-    url: str,
-    label_map: LabelMap,
-    class_of: Callable[[str], int | None] | None,
-) -> dict[str, object]:
-    """A task as seed 003 writes it: the draft is a prediction."""
-    path = dataset / "ssa_output" / f"{picture.draft}_semantic.json"
+def _draft(dataset: Path, picture: RawPicture) -> bytes:
+    path = _draft_path(dataset, picture)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise CorruptRecordError(
             f"{picture.name}: no draft {path} ({error.strerror}); make it with "
             "`cornerloop preannotate`, or leave such pictures out with --skip"
         ) from error
+
+
+def _draft_path(dataset: Path, picture: RawPicture) -> Path:
+    return dataset / "ssa_output" / f"{picture.draft}_semantic.json"
+
+
+def _task(
+    dataset: Path,
+    picture: RawPicture,
+    data: bytes,
+    url: str,
+    label_map: LabelMap,
+    class_of: Callable[[str], int | None] | None,
+) -> tuple[dict[str, object], str]:
+    """A task as seed 003 writes it, the draft a prediction; and which model drafted it."""
+    path = _draft_path(dataset, picture)
     mask = mask_from_ssa(data, label_map, str(path), class_of=class_of)
     check_size(picture.path, (mask.shape[0], mask.shape[1]), picture.name)
     regions = regions_from_mask(mask, label_map, shapes=POLYGON_DRAFTS, tools=SEED_TOOLS)
@@ -119,7 +146,8 @@ def _task(
     if isinstance(about, dict):  # the draft is ours
         prediction["model_version"] = str(about.get("labelled_by") or "ssa")
         prediction["score"] = about.get("score")
-    return {"data": {"image": url}, "predictions": [prediction]}
+    task: dict[str, object] = {"data": {"image": url}, "predictions": [prediction]}
+    return task, str(prediction["model_version"])
 
 
 def _url_of(raw: Path, environment: Mapping[str, str]) -> str:
@@ -167,10 +195,11 @@ def label_studio_to_train_ids(
         raise ConfigError(f"{path}: no such file; export JSON-MIN in Label Studio and put it there")
     layout = _Layout(dataset, environment)
     source = TaskSource(path=path, label_map=label_map)
-    report, taken = SeedReport(), dict[str, str]()
+    report, contents, taken = SeedReport(), FolderContents(), dict[str, str]()
     for item in source.items():
         if isinstance(item, LeftOut):
             report.left_out += 1
+            contents.left_out[item.why] = contents.left_out.get(item.why, 0) + 1
             continue
         try:
             if not isinstance(item, Item):
@@ -181,11 +210,21 @@ def label_studio_to_train_ids(
                 raise RecordError(
                     f"{item.where}: its mask would be {stem}_TrainIds.png, as that of {other}"
                 )
-            _write_mask(dataset, source.read(item), item.where, (name, stem), bits)
+            picture = source.read(item)
+            mask = _write_mask(dataset, picture, item.where, (name, stem), bits)
         except LifelongError as error:
             _failed(report, str(error), skip=skip)
             continue
+        about = picture.provenance
+        contents.add([mask], model=about.model_version, annotator=about.annotator)
         report.done += 1
+    contents.failed = len(report.failures)
+    identity = ExportIdentity(
+        source={"kind": "label-studio", "name": export, "sha256": sha256_of(path)},
+        format="train-ids",
+        options={"bits": bits},
+    )
+    write_folder_manifest(dataset, "train_ids", identity, label_map, contents)
     if skip:
         told = {"done": report.done, "left_out": report.left_out, "failures": report.failures}
         body = json.dumps(told, ensure_ascii=False, indent=1).encode()
@@ -199,15 +238,14 @@ def _write_mask(
     where: str,
     place: tuple[str, str],
     bits: Literal[8, 16],
-) -> None:
-    """The mask of a picture, if it has the size of its image."""
+) -> FileRow:
+    """Write the mask of a picture, if it has the size of its image."""
     name, stem = place
     image = dataset / "raw_data" / name
     if image.is_file():
         check_size(image, (picture.height, picture.width), where)
     target = dataset / "train_ids" / f"{stem}_TrainIds.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, train_ids_png(picture.mask(), bits=bits))
+    return written(dataset, target, train_ids_png(picture.mask(), bits=bits))
 
 
 class _Layout:

@@ -4,6 +4,7 @@ DATASET/raw_data/{name}                          the pictures (links where the d
 DATASET/ssa_output/{draft}_semantic.json  .png   the drafts, as seed 003's tools expect them
 DATASET/.cornerloop/drafts/{hash}.json           one record a picture, written last
 DATASET/.cornerloop/report[-i-of-n].json         what the last run did, failures included
+DATASET/ssa_output[-i-of-n].manifest.json        hashes, models, code of a share that is whole
 """
 
 import hashlib
@@ -37,6 +38,10 @@ class DraftRecord:
     unknown_names: tuple[str, ...]  # what masks were called that mean no class, most frequent first
     erased_classes: tuple[str, ...]  # seen, and nowhere in the draft
     seconds: float
+    # Of records since manifests; "" in older ones.
+    drafted_by: str = ""  # {proposed_by}+{labelled_by}
+    json_sha256: str = ""  # of the draft as it was written
+    png_sha256: str = ""  # "" also where no picture of it was wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +59,12 @@ def draft_path(dataset: Path, draft: str, suffix: str) -> Path:
 
 def report_path(dataset: Path, shard: Shard) -> Path:
     """Where a run tells what it did; shares of one data set tell it beside each other."""
-    share = f"-{shard.index}-of-{shard.count}" if shard.count > 1 else ""
-    return dataset / ".cornerloop" / f"report{share}.json"
+    return dataset / ".cornerloop" / f"report{share_name(shard)}.json"
+
+
+def share_name(shard: Shard) -> str:
+    """What a share's files have in their names; "" of a whole."""
+    return f"-{shard.index}-of-{shard.count}" if shard.count > 1 else ""
 
 
 def settings_digest(section: PreannotationSection, label_map: LabelMap) -> str:

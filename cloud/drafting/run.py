@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud.drafting.draft_manifest import write_draft_manifest
 from cloud.drafting.raw_pictures import RawPicture, Shard, raw_pictures, share_of
 from cloud.drafting.records import (
+    DraftRecord,
     Failure,
     done_before,
     read_record,
@@ -64,6 +66,7 @@ class DraftingRun:
         self._resume, self._with_png = resume, with_png
         self._max_empty_share = max_empty_share
         self._pool: DraftWorkers | None = None
+        self._records: list[DraftRecord] = []  # of this share, also of what was done before
         self._stopping = False
 
     def run(self, progress: Progress = lambda report, workers: None) -> RunReport:
@@ -106,6 +109,11 @@ class DraftingRun:
             report.seconds = round(time.monotonic() - began, 3)
             report.warnings = warnings_of(report, self._section, self._max_empty_share)
             self._keep(report)
+        if report.done == report.pictures:  # of a run that was stopped the next one writes it
+            write_draft_manifest(
+                self._dataset, self._folder, self._records, self._section, self._label_map,
+                self._shard, failed=len(report.failures), warnings=report.warnings,
+            )  # fmt: skip
         return report
 
     def stop(self) -> None:
@@ -157,6 +165,7 @@ class DraftingRun:
         if isinstance(one, Failure):
             report.failures.append(one)
             return
+        self._records.append(one)
         report.skipped += skipped
         report.drafted += not skipped
         report.empty += not one.class_pixels

@@ -1,7 +1,9 @@
 """One picture file to its draft in a data set: `_semantic.json`, a picture to look at, a record."""
 
+import io
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +52,10 @@ class DraftWriter:
         draft = self._drafter.draft(image)
         target = draft_path(self._dataset, picture.draft, ".json")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, self._json(picture, draft))
+        body, shown = self._json(picture, draft), ""
+        write_whole(target, body)
         if self._with_png:
-            _write_png(
+            shown = _write_png(
                 draft_path(self._dataset, picture.draft, ".png"),
                 overlay(
                     image,
@@ -64,6 +67,7 @@ class DraftWriter:
                 ),
             )
         record = self._record(picture, sha256_hex(data), draft, time.perf_counter() - began)
+        record = replace(record, json_sha256=sha256_hex(body), png_sha256=shown)
         keep_record(self._dataset, record)
         return record
 
@@ -100,13 +104,17 @@ class DraftWriter:
             unknown_names=tuple(name for name, _ in unknown.most_common(_MOST_UNKNOWN)),
             erased_classes=tuple(self._label_map.names[c] for c in draft.erased),
             seconds=round(seconds, 3),
+            drafted_by=f"{self._drafter.proposed_by}+{self._drafter.labelled_by}",
         )
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    temporary = path.with_name(f"{UNFINISHED}{path.name}")
-    Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+def _write_png(path: Path, picture: NDArray[np.uint8]) -> str:
+    """Write it, and return its SHA-256."""
+    temporary, body = path.with_name(f"{UNFINISHED}{path.name}"), io.BytesIO()
+    Image.fromarray(picture).save(body, format="PNG", compress_level=1)
+    temporary.write_bytes(body.getbuffer())
     temporary.replace(path)
+    return sha256_hex(body.getvalue())
 
 
 def _annotation(region: DraftRegion, free_names: bool) -> SsaAnnotation:

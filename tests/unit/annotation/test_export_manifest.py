@@ -11,10 +11,10 @@ from annotation.exports.manifest import (
     files_of_manifest,
     label_map_of_export,
     read_head,
-    verify,
 )
 from annotation.exports.picture_items import sha256_of
 from annotation.exports.task_source import TaskSource
+from annotation.exports.verifying import verify
 from lifelong.errors import ChecksumError, ConfigError, CorruptRecordError
 from tests.builders import SMALL_MAP, a_mask
 from tests.unit.annotation.test_export_run import export

@@ -15,6 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from annotation.draft_regions import BRUSH_DRAFTS, regions_from_mask
+from annotation.exports import manifest as export_manifest
+from annotation.exports.picture_items import sha256_of
+from annotation.exports.verifying import verify
 from annotation.formats.ssa import ssa_from_mask
 from annotation.formats.train_ids import read_train_ids
 from cloud.cli import app
@@ -24,6 +27,8 @@ from lifelong.records.label_map import CITYSCAPES, LabelMap
 from tests.builders import a_mask
 from tests.camvid import camvid_masks
 from tests.unit.annotation.maps import label_maps
+
+jsonschema = pytest.importorskip("jsonschema")  # comes with Label Studio's SDK
 
 ROOT = Path(__file__).parents[4]
 VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
@@ -108,6 +113,7 @@ def test_cnv_01_the_seeds_example_gives_the_seeds_files(tmp_path: Path) -> None:
     assert first.exit_code == 0, first.output
     stems = ["0001", "b-c d", "front/0002", "front/0003"]
     assert there(dataset) - before == {
+        "ls_data.manifest.json",  # CNV-16: beside the folder, not in it
         "ls_data/tasks.json",
         *(f"ls_data/{stem}_semantic_poly_ls.json" for stem in stems),
     }
@@ -123,6 +129,54 @@ def test_cnv_01_the_seeds_example_gives_the_seeds_files(tmp_path: Path) -> None:
         path = dataset / "train_ids" / f"{stem}_TrainIds.png"
         assert mode_of(path) == "I;16"
         assert np.array_equal(read_train_ids(path), a_mask(number))
+
+
+def test_cnv_16_both_converters_leave_a_manifest_beside_their_folder(tmp_path: Path) -> None:
+    names = ["0001.png", "front/0002.JPG"]
+    dataset = a_dataset(tmp_path / "dataset", {n: a_mask(i) for i, n in enumerate(names)})
+    round_trip(dataset)
+    tasks, masks = (
+        json.loads((dataset / f"{name}.manifest.json").read_text())
+        for name in ("ls_data", "train_ids")
+    )
+    schema = Path(export_manifest.__file__).with_name("manifest.schema.json")
+    for one in (tasks, masks):
+        jsonschema.validate(one, json.loads(schema.read_text()))
+        assert one["pictures"] == 2
+        assert one["label_map"]["digest"] == CITYSCAPES.digest
+        assert str(tmp_path) not in json.dumps(one)
+    assert (tasks["annotators"], tasks["model_versions"]) == ({}, {"ssa": 2})
+    assert masks["annotators"] == {"user 1": 2}
+    export = dataset / "ls_data" / "ls_export.json"
+    assert masks["source"] == {
+        "kind": "label-studio", "name": "ls_export.json", "sha256": sha256_of(export),
+    }  # fmt: skip
+    assert {file["path"] for file in tasks["files"]} == {
+        "ls_data/tasks.json", "ls_data/0001_semantic_poly_ls.json",
+        "ls_data/front/0002_semantic_poly_ls.json",
+    }  # fmt: skip
+    assert verify(dataset).is_whole and verify(dataset).files == 5
+    (dataset / "train_ids" / "0001_TrainIds.png").write_bytes(b"")
+    assert verify(dataset / "train_ids").changed == ("train_ids/0001_TrainIds.png",)
+    assert verify(dataset / "ls_data").is_whole
+
+
+def test_cnv_16_what_was_left_out_and_what_failed_is_counted(tmp_path: Path) -> None:
+    dataset = a_dataset(tmp_path / "dataset", {"x.png": a_mask(1), "y.png": a_mask(2)})
+    (dataset / "ssa_output" / "y_semantic.json").unlink()
+    ssa_to_label_studio(dataset, CITYSCAPES, {VARIABLE: str(tmp_path)}, skip=True)
+    told = json.loads((dataset / "ls_data.manifest.json").read_text())
+    assert (told["pictures"], told["failed"]) == (1, 1)
+    (dataset / "ls_data.manifest.json").unlink()
+    with pytest.raises(RecordError):
+        ssa_to_label_studio(dataset, CITYSCAPES, {VARIABLE: str(tmp_path)})
+    assert not (dataset / "ls_data.manifest.json").exists()  # it is not whole
+    mark = {"id": 1, "was_cancelled": True, "result": []}
+    skipped = {"id": 1, "data": {"image": "x.png"}, "annotations": [mark]}
+    (dataset / "ls_data" / "e.json").write_text(json.dumps([skipped]))
+    label_studio_to_train_ids(dataset, "e.json", CITYSCAPES, {})
+    told = json.loads((dataset / "train_ids.manifest.json").read_text())
+    assert (told["pictures"], told["left_out"]) == (0, {"skipped": 1})
 
 
 def test_cnv_01_a_task_is_what_seed_003_makes(tmp_path: Path) -> None:

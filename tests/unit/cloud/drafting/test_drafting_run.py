@@ -16,6 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from annotation.exports.verifying import verify
 from annotation.formats.ssa import mask_from_ssa
 from cloud.demo.scenes import draw_scene
 from cloud.drafting.raw_pictures import RawPicture, Shard
@@ -105,6 +106,22 @@ def test_pre_11_bad_pictures_are_reported_and_the_others_go_on(drafted):
     assert {one["image"] for one in kept["failures"]} == {"empty.jpg", "text.png"}
 
 
+def test_cnv_16_a_run_leaves_a_manifest_that_damage_does_not_get_past(drafted, tmp_path):
+    """CNV-16: also when a resumed run finds the damaged draft done."""
+    source, before, *_ = drafted
+    dataset = tmp_path / "d"
+    shutil.copytree(before, dataset)
+    told = json.loads((dataset / "ssa_output.manifest.json").read_bytes())
+    assert (told["pictures"], told["failed"]) == (3, 2)
+    assert list(told["model_versions"].values()) == [3]
+    assert verify(dataset).is_whole and verify(dataset).files == 9
+    path = dataset / "ssa_output" / "a b_semantic.json"
+    path.write_bytes(path.read_bytes().replace(b"annotations", b"annotation5"))
+    report = DraftingRun(source, dataset, SECTION, CITYSCAPES).run()
+    assert report.skipped == 3
+    assert verify(dataset).changed == ("ssa_output/a b_semantic.json",)
+
+
 def test_pre_11_what_is_done_stays_done_and_a_changed_picture_is_drafted_anew(drafted, tmp_path):
     """PRE-11: by content, not by name or date; other settings draft anew too."""
     source, before, *_ = drafted
@@ -160,6 +177,9 @@ def test_pre_19_shares_draft_everything_once(drafted, tmp_path):
     assert [report.pictures for report in reports] == [3, 2]
     assert sum(report.drafted for report in reports) == 3
     assert report_path(tmp_path / "d", Shard(index=1, count=2)).is_file()
+    found = verify(tmp_path / "d")  # CNV-16: a manifest a share
+    assert found.is_whole and found.files == 6
+    assert len(list((tmp_path / "d").glob("ssa_output-?-of-2.manifest.json"))) == 2
     assert not list((tmp_path / "d").rglob("*_semantic.png"))
 
 
