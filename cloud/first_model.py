@@ -60,7 +60,10 @@ def keep_holdout(folder: Path | None, task: str, source: Path) -> int:
     place = folder / task / "eval"
     if place.exists():
         if [image.name for image, _ in labelled_pairs(place)] != [image.name for image, _ in pairs]:
-            raise ConfigError(f"{place}: {task} has other pictures to be examined on already")
+            raise ConfigError(
+                f"{place}: {task} has other pictures to be examined on already; leave --holdout "
+                "away to keep them, or remove that folder if no model was released yet"
+            )
         return len(pairs)
     unfinished = folder.parent / f".unfinished-{folder.name}-{task}"
     shutil.rmtree(unfinished, ignore_errors=True)

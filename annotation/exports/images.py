@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from annotation.exports.image_names import path_of_reference
 from annotation.exports.picture_items import Item, sha256_of
@@ -132,10 +132,16 @@ def size_of(image: Path | bytes, where: str) -> tuple[int, int]:
                 width, height = height, width
     except Exception as error:  # Pillow raises anything for damaged headers
         raise ImageError(
-            f"{where}: its image {_name(image)} cannot be read ({error}); leave it away or save "
-            "it anew"
+            f"{where}: its image {_name(image)} cannot be read ({_why(error)}); leave it away or "
+            "save it anew"
         ) from error
     return height, width
+
+
+def _why(error: Exception) -> str:
+    """Pillow's words, less the address of a buffer."""
+    unknown = isinstance(error, UnidentifiedImageError)
+    return f"none of {', '.join(FORMATS)}" if unknown else str(error)
 
 
 def _name(image: Path | bytes) -> str:

@@ -38,6 +38,7 @@ class ExportReport:
     seconds: float = 0.0
     left_out: dict[str, int] = field(default_factory=dict)  # why -> number
     warnings: tuple[str, ...] = ()
+    sides: dict[str, tuple[int, int]] = field(default_factory=dict)  # pictures, scenes of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,9 @@ class ExportRun:
                     progress(self._report)
             self._write_index(state)
             self._report.left_out = state.left_out()
+            self._report.sides = {
+                side: (sum(scenes.values()), len(scenes)) for side, scenes in state.sides().items()
+            }
             self._report.seconds = round(time.monotonic() - began, 3)
             self._write_report(state)
             write_manifest(

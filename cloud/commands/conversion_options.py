@@ -195,3 +195,9 @@ class Told:
             f"{report.exported + report.kept} pictures{kept}{left_out}, "
             f"{report.seconds:.1f} s -> {out}"
         )
+        if len(report.sides) > 1:
+            # Scenes are never torn, so that the sides may be far from what was asked for.
+            typer.echo(", ".join(
+                f"{side}: {pictures} of {scenes} scene{'s'[: scenes > 1]}"
+                for side, (pictures, scenes) in report.sides.items()
+            ))  # fmt: skip

@@ -89,6 +89,7 @@ def preannotate(
         images, out, section, load_label_map(known), workers=workers, shard=shard_from(shard),
         resume=resume, with_png=png, max_empty_share=max_empty,
     )  # fmt: skip
+    _warn_of_unread(images)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: run.stop())
     with _Told() as told:
@@ -106,6 +107,19 @@ def preannotate(
         f"of {report.pictures}, {report.seconds:.0f} s -> {out}"
     )
     sys.exit(exit_code_of(report, max_failed))
+
+
+def _warn_of_unread(images: Path) -> None:
+    from cloud.drafting.raw_pictures import SUFFIXES, unread_pictures
+
+    if unread := unread_pictures(images):
+        named = ", ".join(unread[:3]) + (" …" if unread[3:] else "")
+        typer.secho(
+            f"WARNING: {len(unread)} left out ({named}): save as one of "
+            f"{', '.join(sorted(SUFFIXES))}",
+            err=True,
+            fg="yellow",
+        )
 
 
 def section_from(

@@ -147,7 +147,9 @@ class Demo:
                 if round_.is_over:
                     self._tell_end(round_)
                     return
-            if time.monotonic() - waiting_since > self._plan.patience_s:
+            if state is RoundState.ANNOTATING and self._people.is_a_person:
+                waiting_since = time.monotonic()  # who corrects may take a day for it
+            elif time.monotonic() - waiting_since > self._plan.patience_s:
                 raise LifelongError(self._stuck(condition, round_))
             time.sleep(0.3)
 

@@ -70,9 +70,14 @@ class People:
         stack.callback(worker.join, 30)
         stack.callback(self._stop.set)
 
+    @property
+    def is_a_person(self) -> bool:
+        """Does somebody correct who cannot be hurried?"""
+        return self._truth is None
+
     def ask(self, round_: Round) -> None:
         """Tell a person, once a round, what waits and where; a scripted annotator needs no word."""
-        if self._truth is not None or not round_.tasks or round_.number in self._asked:
+        if not self.is_a_person or not round_.tasks or round_.number in self._asked:
             return
         self._asked.add(round_.number)
         self._told.say(

@@ -21,6 +21,10 @@ T = TypeVar("T")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
+# Pictures too, but none that is read: who has them should hear of it.
+_OTHERS = frozenset({".heic", ".heif", ".avif", ".gif", ".jp2", ".dng", ".raw", ".svg"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawPicture:
     """A picture file and what its draft is called."""
@@ -85,6 +89,17 @@ def raw_pictures(folder: Path, *, without: Path | None = None) -> tuple[RawPictu
     return tuple(
         RawPicture(path=path, name=name, draft=draft)
         for path, name, draft in zip(found, names, drafts, strict=True)
+    )
+
+
+def unread_pictures(folder: Path) -> tuple[str, ...]:
+    """Names of pictures in `folder` of kinds that are not read, e.g. a phone's HEIC."""
+    return tuple(
+        sorted(
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if path.suffix.lower() in _OTHERS and not path.name.startswith(".") and path.is_file()
+        )
     )
 
 

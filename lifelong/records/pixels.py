@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lifelong.errors import ImageError, ShapeError
 from lifelong.records.ids import EdgeId, VersionId
@@ -108,7 +108,15 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except Exception as error:  # Pillow raises anything for damaged bytes
-        raise ImageError(f"{where}: not a readable image ({error})") from error
+        raise ImageError(f"{where}: not a readable image ({_why(data, error)})") from error
+
+
+def _why(data: bytes, error: Exception) -> str:
+    if not data:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(FORMATS)}; save it as one of them"
+    return str(error)
 
 
 def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:

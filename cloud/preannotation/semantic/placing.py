@@ -83,7 +83,8 @@ def placing_of(
         raise LabelMapError(
             f"{where}: the model knows {shown or 'no class'}, the label map does not "
             f"({', '.join(label_map.names[:5])} …); use a model for these classes, or say in a "
-            "file what the model's names mean (preannotation.ontology)"
+            "file what the model's names mean (preannotation.ontology); `cornerloop push PICTURES` "
+            "offers pictures without drafts"
         )
     if foreign:
         _LOG.warning(

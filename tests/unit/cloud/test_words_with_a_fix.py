@@ -19,8 +19,9 @@ from cloud.assist_service.models import AssistLoader
 from cloud.assist_service.serving import assist_config
 from cloud.sedna_eval import evaluate_folder
 from lifelong.config import Config, load_config, load_label_map
-from lifelong.errors import LifelongError
+from lifelong.errors import ImageError, LifelongError
 from lifelong.links.storage import open_storage
+from lifelong.records.pixels import image_from_bytes
 from lifelong.sections.assist import AssistSection
 from tests.unit.annotation.assist.servers import serving
 
@@ -151,3 +152,18 @@ def test_ops_03_the_words_name_the_fix(
         act(tmp_path)
     for word in words:
         assert word in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "the file is empty"),
+        (b"\0\0\0\x18ftypheic" + bytes(400), "none of JPEG, PNG, .*save it as one of them"),
+    ],
+)
+def test_ops_03_a_file_that_is_no_picture_is_told_without_addresses_of_memory(
+    data: bytes, told: str
+) -> None:
+    with pytest.raises(ImageError, match=rf"phone\.jpg: not a readable image \({told}\)") as caught:
+        image_from_bytes(data, "phone.jpg")
+    assert "BytesIO" not in str(caught.value)

@@ -136,7 +136,7 @@ def test_cnv_14_no_scene_is_on_two_sides_of_a_real_export(
     tmp_path: Path, tasks: Path, label_map_file: Path
 ) -> None:
     out = tmp_path / "out"
-    succeeded(convert(tasks, out, label_map_file, "--to", "png", "--split", "0.5/0.25/0.25"))
+    told = succeeded(convert(tasks, out, label_map_file, "--to", "png", "--split", "0.5/0.25/0.25"))
     sides: dict[str, set[str]] = {}
     for path in (out / "masks").rglob("*.png"):
         side, scene, _ = path.relative_to(out / "masks").parts
@@ -145,6 +145,9 @@ def test_cnv_14_no_scene_is_on_two_sides_of_a_real_export(
     assert all(len(found) == 1 for found in sides.values())
     every = {side for found in sides.values() for side in found}
     assert every == {"train", "val", "test"}
+    for side in every:  # UX-01: told, since whole scenes may be far from the shares asked for
+        scenes = sum(found == {side} for found in sides.values())
+        assert f"{side}: {2 * scenes} of {scenes} scene" in told
 
 
 def test_cnv_14_one_scene_is_said_loudly(tmp_path: Path, label_map_file: Path) -> None:

@@ -2,14 +2,21 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
 
 from annotation.label_studio_server import LabelStudioServer
+from cloud.demo.demo import Demo
 from cloud.demo.people import People
+from cloud.demo.plan import DemoPlan
 from cloud.demo.told import Told
-from lifelong.records.ids import RoundNumber, SampleId
+from lifelong.errors import LifelongError
+from lifelong.records.ids import RoundNumber, SampleId, VersionId
 from lifelong.records.label_map import CITYSCAPES
-from lifelong.records.rounds import RoundState
+from lifelong.records.rounds import Round, RoundState
 from lifelong.records.samples import AnnotationTask
 from tests.builders import a_round
 from tests.integration_fixtures import REPOSITORY
@@ -58,6 +65,39 @@ def test_a_scripted_annotator_needs_no_word(tmp_path: Path) -> None:
     people = People(tmp_path / "config.yaml", Server(tmp_path), CITYSCAPES, lambda told: None, told)
     people.ask(a_round(RoundState.ANNOTATING, tasks=(A_TASK,)))
     assert told.said == []
+
+
+def a_demo(rounds: Sequence[Round], *, person: bool, folder: Path) -> Demo:
+    """One without any real part, whose patience is over at once; rounds change at each look."""
+    looks = iter(rounds)
+    last = [rounds[0]]
+
+    def every() -> list[Round]:
+        last[0] = next(looks, last[0])
+        return last
+
+    nothing = MagicMock()
+    nothing.look_after.return_value = ()
+    people = MagicMock(is_a_person=person)
+    people.finished.return_value = 0
+    cloud = MagicMock()
+    cloud.rounds.all.side_effect = every
+    cloud.releases.current.return_value = None
+    return Demo(
+        folder=folder, plan=DemoPlan(patience_s=0.0), cloud=cloud, camera=nothing,
+        children=nothing, studio=nothing, people=people, begin=nothing, forget=nothing,
+        commands={}, told=Listening(), link=nothing,
+    )  # fmt: skip
+
+
+def test_ux_01_the_demo_waits_for_a_person_as_long_as_it_takes(tmp_path: Path) -> None:
+    """It once gave up after half an hour, with Label Studio, in the middle of somebody's work."""
+    waiting = a_round(RoundState.ANNOTATING, tasks=(A_TASK,))
+    over = a_round(RoundState.RELEASED, tasks=(A_TASK,), candidate=VersionId("v2"))
+    looks = [waiting, waiting, waiting, over]
+    a_demo(looks, person=True, folder=tmp_path)._play(0, "fog")
+    with pytest.raises(LifelongError, match="round 1 is annotating for 0 s"):
+        a_demo(looks, person=False, folder=tmp_path)._play(0, "fog")
 
 
 def test_ux_06_the_demo_is_put_together_without_torch() -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.drafting.raw_pictures import Shard, draft_names, raw_pictures, shard_from, share_of
+from cloud.drafting.raw_pictures import (
+    Shard,
+    draft_names,
+    raw_pictures,
+    shard_from,
+    share_of,
+    unread_pictures,
+)
 from lifelong.errors import ConfigError
 
 NAMES = [
@@ -108,3 +115,10 @@ def test_a_share_that_is_none_is_refused(text):
 
 def test_a_share_is_counted_from_0_as_kubernetes_counts():
     assert shard_from("0/8") == Shard(index=0, count=8)
+
+
+def test_ops_03_pictures_of_a_kind_that_is_not_read_are_named(tmp_path):
+    """OPS-03: a folder of a phone's pictures must not become half of them without a word."""
+    written(tmp_path, ["a.jpg", "night/IMG_1.HEIC", "b.avif", "notes.txt", ".c.heic"])
+    assert unread_pictures(tmp_path) == ("b.avif", "night/IMG_1.HEIC")
+    assert unread_pictures(tmp_path / "nowhere") == ()
