@@ -36,7 +36,7 @@ def _engine() -> Chapter:
                at=f"{at}:our_runs_together", beside=f"{at}:peer_runs_together"),
             _F(name=f"runs_known_{masks}", says="the same when the texts are known",
                at=f"{at}:our_runs_texts_known_together", tabled=False),
-            _F(name=f"seconds_{masks}", says=f"seconds for {masks} masks",
+            _F(name=f"seconds_{masks}", says=f"time of the processor, {masks} masks",
                at=f"{at}:our_seconds", beside=f"{at}:peer_seconds", unit="s", digits=1),
             _F(name=f"equal_{masks}", says=f"same names of {masks} masks", at=f"{at}:equal"),
         ]  # fmt: skip

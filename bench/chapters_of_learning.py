@@ -74,7 +74,7 @@ def _choice() -> Chapter:
     policies = ("entropy", "margin", "cross_entropy", "ibt", "novelty", "cross_entropy x novelty")
     return Chapter(
         peer="chance",
-        sizes="mIoU in points, mean of five weathers, after one round of {sizes[steps]} steps "
+        sizes="points of mIoU, mean of five weathers, after one round of {sizes[steps]} steps "
         "with {sizes[budget]} of {sizes[frames]} frames",
         figures=(
             _F(name="before", says="before the round", at="before:mean", digits=1, unit=_POINTS),
@@ -104,7 +104,7 @@ def _classes() -> Chapter:
                      given=("steps", steps), tabled=False)  # fmt: skip
 
     return Chapter(
-        sizes="IoU in points after {steps} steps; two classes are split off, 24 pictures show them",
+        sizes="points of IoU after {steps} steps; two classes are split off, 24 pictures show them",
         figures=(
             _F(name="before", says="old classes, the first model", at="before:old_miou", digits=1,
                unit=_POINTS),
@@ -178,7 +178,7 @@ def _leakage() -> Chapter:
 def _labels() -> Chapter:
     return Chapter(
         peer="random",
-        sizes="mIoU in points on CamVid's dusk after one round",
+        sizes="points of mIoU on CamVid's dusk after one round",
         figures=(
             _F(name="all", says="all labels", at="all 1.0:mean", digits=1, unit=_POINTS),
             _F(name="quarter", says="a quarter of the labels, chosen", at="ours 0.25:mean",
@@ -194,7 +194,7 @@ def _lifelong() -> Chapter:
     ours, naive = "strategies:ours", "strategies:naive"
     return Chapter(
         peer="naive",
-        sizes="mIoU in points on hold-outs, before and after what the strategy learned",
+        sizes="points of mIoU on hold-outs, before and after what the strategy learned",
         figures=(
             *(_F(name=f"{domain}_{when}", says=f"{domain}, {when}", at=f"{ours}:{at}:{domain}",
                  beside=f"{naive}:{at}:{domain}", times=100, digits=1, unit=_POINTS, better="")

@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from bench.engine_models import save_tiny_models
-from bench.measuring import report, seconds_of
+from bench.measuring import processor_seconds_of, report
 from cloud.preannotation.naming.batches import CROPS_AT_ONCE
 from cloud.preannotation.naming.captions import BlipCaptioner
 from cloud.preannotation.naming.clip_ranking import ClipRanker
@@ -160,16 +160,16 @@ def compared(
     proposals: MaskProposals,
     labelers: Sequence[FixedLabeler],
 ) -> dict[str, Any]:
-    """Both sides on one picture: runs of networks, seconds, and whether the names are equal."""
+    """Both sides on one picture: runs of networks, seconds of the processor, equal names."""
     with networks.counted() as peer_runs:
-        expected, peer_seconds = seconds_of(
+        expected, peer_seconds = processor_seconds_of(
             lambda: plain_names(networks, image, proposals, labelers)
         )
     namer = our_namer(networks, labelers)
     with networks.counted() as our_runs:
-        named, our_seconds = seconds_of(lambda: namer.name_masks(image, proposals))
+        named, our_seconds = processor_seconds_of(lambda: namer.name_masks(image, proposals))
     with networks.counted() as warm_runs:
-        again, warm_seconds = seconds_of(lambda: namer.name_masks(image, proposals))
+        again, warm_seconds = processor_seconds_of(lambda: namer.name_masks(image, proposals))
     return {
         "masks": len(proposals),
         "peer_seconds": peer_seconds, "our_seconds": our_seconds,
