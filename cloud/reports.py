@@ -12,8 +12,8 @@ from lifelong.records.rounds import Round, RoundState
 
 
 def miou_by_task(report: EvaluationReport | None) -> dict[str, float]:
-    """mIoU of each learning task, rounded to a hundredth of a point."""
-    return {t: round(r.miou, 4) for t, r in report.tasks.items()} if report else {}
+    """mIoU of each learning task, whole: what is rounded twice differs from page to page."""
+    return {t: r.miou for t, r in report.tasks.items()} if report else {}
 
 
 def round_summary(round_: Round, kb: KnowledgeBase) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def changed_share(round_: Round) -> float | None:
     """Share of the annotated pixels that people changed; None before there are any."""
     sizes = {d.sample_id: d.height * d.width for d in round_.drafts}
     pixels = sum(sizes.get(a.sample_id, 0) for a in round_.annotations)
-    return round(sum(a.changed_pixels for a in round_.annotations) / pixels, 4) if pixels else None
+    return sum(a.changed_pixels for a in round_.annotations) / pixels if pixels else None
 
 
 def seconds_by_step(round_: Round) -> dict[str, float]:
@@ -164,4 +164,4 @@ def _failure(round_: Round) -> list[str]:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None
+    return sum(values) / len(values) if values else None

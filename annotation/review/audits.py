@@ -342,7 +342,7 @@ def summary(results: Iterable[AuditResult]) -> dict[str, Any]:
 
 def _means(scores: Sequence[AnswerScore]) -> dict[str, Any]:
     def mean(values: Sequence[float]) -> float | None:
-        return round(sum(values) / len(values), 4) if values else None
+        return sum(values) / len(values) if values else None
 
     def by_class(of: Callable[[AnswerScore], Mapping[str, float]]) -> dict[str, float | None]:
         names = sorted({name for score in scores for name in of(score)})

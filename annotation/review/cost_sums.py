@@ -282,8 +282,8 @@ def told(sums: CostSums) -> dict[str, Any]:
                 name: {"annotations": work.seconds.number, "mean": _rounded(work.seconds, 3)}
                 for name, work in _kinds(compared)
             },
-            "saved_share": _round4(compared.saved_share),
-            "saved_interval": None if interval is None else [_round4(one) for one in interval],
+            "saved_share": compared.saved_share,
+            "saved_interval": None if interval is None else list(interval),
         },
         "edits": {
             name: {"annotations": work.edits.number, "mean": _rounded(work.edits, 3)}
@@ -304,18 +304,14 @@ def _figures(compared: Compared) -> dict[str, Any]:
             "annotations": work.annotations,
             "seconds": _rounded(work.seconds, 3),
             "edits": _rounded(work.edits, 3),
-            "changed_share": _round4(work.changed_share),
+            "changed_share": work.changed_share,
         }
         for name, work in _kinds(compared)
-    } | {"saved_share": _round4(compared.saved_share)}
+    } | {"saved_share": compared.saved_share}
 
 
 def _rounded(spread: Spread, digits: int) -> float | None:
     return round(spread.mean, digits) if spread.number else None
-
-
-def _round4(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _student(confidence: float, freedom: float) -> float:

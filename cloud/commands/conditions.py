@@ -211,7 +211,7 @@ def _opened(config: Path) -> "tuple[Cloud, Conditions]":
 def _history(kb: "KnowledgeBase", task: str) -> list[dict[str, Any]]:
     """What each candidate reached on a learning task, also when it was called otherwise."""
     return [
-        {"round": e.round_number, "version": version, "task": old, "miou": round(result.miou, 4)}
+        {"round": e.round_number, "version": version, "task": old, "miou": result.miou}
         for version, e in kb.examinations.items()
         for old, result in e.candidate.tasks.items()
         if task and kb.task_names.now(old) == task

@@ -186,7 +186,7 @@ def _examination(version_id: VersionId, kb: KnowledgeBase) -> dict[str, Any] | N
         "beside": found.decision.incumbent,
         "holdouts": {
             task: {
-                "miou": round(result.miou, 4),
+                "miou": result.miou,
                 "images": result.images,
                 "dataset": contents.get(task, ""),
             }

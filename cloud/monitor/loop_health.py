@@ -103,12 +103,18 @@ def _fleet(look: Look) -> list[Sign]:
         if not counts[state]:
             continue
         named = [one for one in nodes if one.state is state][:1]
-        about = "; ".join(f"{one.seen.edge_id}: {', '.join(one.reasons)}" for one in named)
+        about = "; ".join(f"{one.seen.edge_id}: {_first_of(one.reasons)}" for one in named)
         number = counts[state]
         nodes_are = "1 edge node is" if number == 1 else f"{number} edge nodes are"
         more = f", the first: {about}" if number > 1 else f": {about}"
         found.append(Sign(words=f"{nodes_are} {verb}{more}", page=f"/edges?state={state}"))
     return found
+
+
+def _first_of(reasons: Sequence[str]) -> str:
+    """The gravest reason, and how many more the node's page has."""
+    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else "it says nothing of it"
 
 
 def _stuck(look: Look) -> list[Sign]:

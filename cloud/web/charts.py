@@ -44,8 +44,13 @@ def lines(
     x_title: str,
     y_title: str,
     digits: int = 1,
+    from_zero: bool = False,
 ) -> Chart:
-    """One line a series over common x values; None is a gap."""
+    """One line a series over common x values; None is a gap.
+
+    Args:
+        from_zero: show values from 0 on, where the size of a change is read off them.
+    """
     data = [
         {
             "type": "scatter",
@@ -75,7 +80,12 @@ def lines(
         layout={
             # Few whole numbers: an axis of its own making would show rounds between rounds.
             "xaxis": {"title": {"text": x_title}, **({"type": "category"} if len(x) <= 12 else {})},
-            "yaxis": {"title": {"text": y_title}},
+            "yaxis": {
+                "title": {"text": y_title},
+                "hoverformat": f".{digits}f",
+                **({"rangemode": "tozero"} if from_zero else {}),
+            },
+            "showlegend": True,  # also with one series: its name says what it is
         },
         columns=[x_title, *series],
         rows=rows,
@@ -142,6 +152,7 @@ def heat_map(
             "xgap": 1,
             "ygap": 1,
             "hoverongaps": False,
+            "zhoverformat": ".1f",
             "colorbar": {"title": {"text": unit}},
             **({"texttemplate": "%{z:.1f}"} if few else {}),
         }

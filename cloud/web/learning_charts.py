@@ -131,8 +131,8 @@ def _name(row: Deployed) -> str:
 
 
 def _points(value: float) -> float | None:
-    return round(100 * float(value), 2) if value == value else None
+    return 100 * float(value) if value == value else None
 
 
 def _times_100(value: float | None) -> float | None:
-    return None if value is None else round(100 * value, 3)
+    return None if value is None else 100 * value

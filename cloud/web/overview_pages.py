@@ -62,9 +62,10 @@ def miou_chart(look: Look) -> Chart | None:
     shown = tasks if len(tasks) <= _TASK_LINES else []
     series = {"mean": [_percent(one.mean) for one in judged]}
     series |= {task: [_percent(one.mious.get(task)) for one in judged] for task in shown}
+    last = f"each of the last {len(judged)} examined rounds" if len(judged) > 1 else "one round"
     return lines(
         "miou-over-rounds",
-        f"mIoU of what runs, after each of the last {len(judged)} examined rounds",
+        f"mIoU of what runs, after {last}",
         _said(judged),
         x=[one.number for one in judged],
         series=series,
@@ -84,4 +85,4 @@ def _said(judged: Sequence[JudgedRound]) -> str:
 
 
 def _percent(value: float | None) -> float | None:
-    return None if value is None else round(100 * value, 2)
+    return None if value is None else 100 * value

@@ -83,9 +83,10 @@ def time_chart(costs: PeopleCosts) -> Chart | None:
         "Seconds a picture, by round",
         _said(series, "s a picture"),
         x=[one.number for one in newest],
-        series={name: [_round(v) for v in values] for name, values in series.items()},
+        series=series,
         x_title="round",
         y_title="s a picture",
+        from_zero=True,
     )
 
 
@@ -98,7 +99,7 @@ def agreement_chart(costs: PeopleCosts) -> Chart | None:
         "two people": [one.people_agreement.known_mean for one in newest],
     }
     series: dict[str, list[float | None]] = {
-        name: [None if v is None else round(100 * v, 2) for v in values]
+        name: [None if v is None else 100 * v for v in values]
         for name, values in shown.items()
         if any(v is not None for v in values)
     }
@@ -112,6 +113,7 @@ def agreement_chart(costs: PeopleCosts) -> Chart | None:
         series=series,
         x_title="round",
         y_title="mIoU, %",
+        from_zero=True,
     )
 
 
@@ -121,7 +123,3 @@ def _said(series: dict[str, Any], unit: str) -> str:
         known = [value for value in values if value is not None]
         told.append(f"{name}: {known[0]:.1f} {unit} at first, {known[-1]:.1f} {unit} at last")
     return "; ".join(told)
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)

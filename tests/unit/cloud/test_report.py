@@ -3,7 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from cloud.reports import accuracy_matrix, condition_of, round_summary, seconds_by_step
+from cloud.reports import (
+    accuracy_matrix,
+    condition_of,
+    miou_by_task,
+    round_summary,
+    seconds_by_step,
+)
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber, VersionId
@@ -59,6 +65,14 @@ def test_lll04_the_accuracy_matrix_has_a_row_for_each_deployed_model() -> None:
     assert accuracy_matrix(rounds, kb, ["clear", "fog"]) == [[0.52, 0.1], [0.51, 0.4]]
     rounds, kb = a_story(accepted=False)
     assert accuracy_matrix(rounds, kb, ["clear", "fog", "night"]) == [[0.52, 0.1, None]]
+
+
+def test_ops_01_figures_are_rounded_once_where_they_are_shown() -> None:
+    """OPS-01: 11.853 % rounded to 11.85 first became 11.8 on one page, 11.9 on the next."""
+    seen = a_report(NEW, dusk=0.11853440161, night=0.09746914333)
+    told = miou_by_task(seen)
+    assert told == {"dusk": 0.11853440161, "night": 0.09746914333}
+    assert [f"{100 * value:.1f}" for value in told.values()] == ["11.9", "9.7"]
 
 
 def test_a_round_that_has_reached_nothing_says_so_instead_of_zero() -> None:

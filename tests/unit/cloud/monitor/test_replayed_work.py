@@ -55,7 +55,7 @@ def test_ux_10_seconds_in_label_studio_come_out_as_time_saved(setting: Setting) 
     assert costs.blank_agreement.number == len(blank)
     page = a_client(some_parts(look=look)).get("/people").text
     assert f'<p class="big">{100 * (1 - with_ / without):.0f} %</p>' in page
-    assert told(costs.total)["seconds"]["saved_share"] == round(1 - with_ / without, 4)
+    assert told(costs.total)["seconds"]["saved_share"] == pytest.approx(1 - with_ / without)
 
 
 def test_ops_a_pull_says_how_every_task_stands(setting: Setting) -> None:
