@@ -123,13 +123,16 @@ def _moment(value: datetime | None) -> str:
 def _span(seconds: float | None) -> str:
     """A time span for people.
 
-    >>> [_span(s) for s in (None, 0.4, 75, 4000, 200000)]
-    ['–', '0.4 s', '1 min 15 s', '1 h 06 min', '2 d 7 h']
+    >>> [_span(s) for s in (None, 0.4, 75, 539.7, 4000, 200000)]
+    ['–', '0.4 s', '1 min 15 s', '9 min 0 s', '1 h 06 min', '2 d 7 h']
     """
     if seconds is None:
         return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
     if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+        return f"{seconds} s"
     if seconds < 3600:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     if seconds < 2 * _DAY_S:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cloud.annotators.work import AnnotationWork, work_key
 from cloud.monitor.look import Look, TrainingProgress
 from cloud.monitor.people_costs import CostsByRound
 from cloud.web.people_pages import annotators_for
+from cloud.web.site import FILTERS
 from lifelong.config import Config
 from lifelong.errors import StorageUnavailableError
 from lifelong.links.journal import utc_now
@@ -246,3 +247,29 @@ def test_ops_nothing_foreign_or_inline_is_on_a_page(
     assert "https://" not in text
     for script in text.split("<script")[1:]:
         assert script.startswith((' src="/static/', ' type="application/json"'))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (None, "–"),
+        (0.4, "0.4 s"),
+        (9.97, "10 s"),
+        (59.8, "1 min 0 s"),
+        (75, "1 min 15 s"),
+        (539.7, "9 min 0 s"),
+        (3599.9, "1 h 00 min"),
+        (4000, "1 h 06 min"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_ops_spans_never_count_sixty_seconds_or_minutes(seconds: float | None, told: str) -> None:
+    """A demo's page once told "8 min 60 s"."""
+    assert FILTERS["span"](seconds) == told
+
+
+def test_ops_moments_carry_what_the_reader_needs_to_see_their_own_clock() -> None:
+    at = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone(timedelta(hours=2)))
+    assert FILTERS["moment"](at) == (
+        '<time data-moment datetime="2026-05-04T01:02:01+00:00">2026-05-04 01:02:01 UTC</time>'
+    )
