@@ -174,6 +174,6 @@ def _claims(token: str) -> dict[str, object] | None:
     try:
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         told = json.loads(base64.urlsafe_b64decode(padded))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None

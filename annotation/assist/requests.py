@@ -83,7 +83,7 @@ class SetupRequest(msgspec.Struct, frozen=True):
         if isinstance(given, str) and given.strip():
             try:
                 given = msgspec.json.decode(given)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise PromptError(
                     f"extra parameters are no JSON ({error}): {given[:80]}"
                 ) from error
@@ -168,7 +168,7 @@ def _newest(raw: msgspec.Raw) -> list[dict[str, Any]]:
     """The regions of the piece of work that was touched last."""
     try:
         pieces = msgspec.json.decode(raw, type=list[_Work], strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     for piece in sorted(pieces, key=lambda one: one.updated_at or one.created_at, reverse=True):
         if isinstance(piece.result, list) and piece.result:

@@ -254,9 +254,19 @@ def _studio_tasks(
     """The annotated tasks that Label Studio told of, but for those of forgotten samples."""
     for item in record.items:
         if item.part == STUDIO and item.key.endswith("/tasks.json"):
-            for task in json.loads(place.get(object_key(item.sha256), sha256=item.sha256)):
-                if str(task.get("data", {}).get(SAMPLE)) not in forgotten:
+            for task in _tasks(place.get(object_key(item.sha256), sha256=item.sha256)):
+                data = task.get("data")
+                if isinstance(data, dict) and str(data.get(SAMPLE)) not in forgotten:
                     yield task
+
+
+def _tasks(data: bytes) -> list[Mapping[str, object]]:
+    """None where it is no such list: all else is back by then, and nothing rests on it."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return []
+    return [task for task in told if isinstance(task, dict)] if isinstance(told, list) else []
 
 
 def _fence(storage: Storage, record: BackupRecord, now: datetime) -> None:

@@ -2,12 +2,14 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotation.assist.requests import (
     SetupRequest,
+    Task,
     predict_request,
     project_number,
     setup_request,
@@ -120,3 +122,13 @@ def test_sec_03_no_json_raises_anything_else(content: object) -> None:
 )
 def test_a_project_is_named_by_its_number_and_its_birthday(said: str, number: object) -> None:
     assert project_number(said) == number
+
+
+def test_sec_03_what_is_nested_without_end_is_an_error_in_words_wherever_it_stands() -> None:
+    """SEC-03: parts of a request are read later than the rest, and in strings."""
+    deep = "[" * 100_000
+    with pytest.raises(PromptError, match="POST /predict"):
+        predict_request(b'{"tasks": ' + deep.encode())
+    assert Task(drafts=msgspec.Raw(deep.encode())).regions() == []
+    with pytest.raises(PromptError, match="extra parameters"):
+        SetupRequest(extra_params=deep).extras()

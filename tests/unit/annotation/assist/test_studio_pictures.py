@@ -1,5 +1,6 @@
 """INT-20, OPS-03: pictures that Label Studio has: by every kind of token, and failures in words."""
 
+import base64
 import logging
 import os
 import threading
@@ -466,3 +467,8 @@ def test_ops_03_local_files_that_are_not_served_say_what_to_set(server, studio) 
     studio.protect("/data/local-files/", lambda handler: handler.send(403, words))
     said = refused(pictures(server, token=LEGACY), local("a.png"))
     assert "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true" in said
+
+
+def test_sec_03_a_token_that_is_nested_without_end_is_no_reason_to_fail() -> None:
+    claims = base64.urlsafe_b64encode(b"[" * 2900).decode()
+    assert token_kind(f"a.{claims}.b") == "legacy"
