@@ -7,6 +7,7 @@ docs/commands.md.
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -155,6 +156,8 @@ def demo(
         fresh=fresh,
         label_studio=label_studio,
     )
+    # Told to end as services are, it ends as with Ctrl-C: its servers end before it does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = show.run(stay=sys.stdout.isatty() if stay is None else stay)
     if json_path is not None:
         json_path.write_text(json.dumps(report, indent=1), encoding="utf-8")
