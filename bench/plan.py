@@ -52,7 +52,7 @@ PLAN: tuple[Planned, ...] = (
     Planned(
         name="engine", what="naming masks in words, beside SSA's engine",
         full=("--json",), quick=("--masks", "5", "50", "--json"),
-        pages=("docs/open-vocabulary.md",),
+        pages=("docs/open-vocabulary.md", "docs/drafts.md"),
     ),
     Planned(
         name="masks", what="masks of a whole picture, beside segment-anything",
