@@ -47,7 +47,7 @@ PLAN: tuple[Planned, ...] = (
     Planned(
         name="vote", what="the vote of masks with a class map, beside SSA's loop",
         full=("--json",), quick=("--repeats", "2", "--masks", "100", "--json"),
-        pages=("README.md", "docs/drafts.md"),
+        pages=("README.md", "docs/README.zh.md", "docs/drafts.md"),
     ),
     Planned(
         name="engine", what="naming masks in words, beside SSA's engine",
@@ -72,7 +72,7 @@ PLAN: tuple[Planned, ...] = (
     Planned(
         name="rle", what="brush RLE, beside Label Studio's SDK",
         full=("--json",), quick=("--height", "720", "--width", "1280", "--json"),
-        pages=("docs/annotation.md",),
+        pages=("docs/annotation.md", "docs/annotation.zh.md"),
     ),
     Planned(
         name="exports", what="exports that grow, beside Label Studio's converter",
@@ -82,7 +82,7 @@ PLAN: tuple[Planned, ...] = (
     Planned(
         name="queue", what="what a round's budget finds, beside random choice",
         full=("--json",), quick=("--waiting", "80", "--budgets", "8", "16", "--json"),
-        pages=("docs/annotation.md",),
+        pages=("docs/annotation.md", "docs/annotation.zh.md"),
     ),
     Planned(
         name="edge", what="an edge node's frame, beside PyTorch eager",
@@ -187,7 +187,8 @@ PLAN: tuple[Planned, ...] = (
     ),
     Planned(
         name="label_studio", what="push and pull, beside the bare SDK",
-        full=("--json",), quick=("--tasks", "50", "--json"), pages=("docs/annotation.md",),
+        full=("--json",), quick=("--tasks", "50", "--json"),
+        pages=("docs/annotation.md", "docs/annotation.zh.md"),
         needs=((LABEL_STUDIO, "no .venv-label-studio; `make setup` installs it"),),
     ),
 )  # fmt: skip

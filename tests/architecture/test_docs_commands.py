@@ -109,26 +109,6 @@ def test_ops_03_every_alarm_leads_to_a_chapter_that_says_what_to_do() -> None:
     assert named <= anchors_of(ROOT / "docs" / "troubleshooting.md")
 
 
-def test_ux_03_both_quickstarts_have_the_same_commands() -> None:
-    """UX-03: what is typed does not depend on the language that it is explained in."""
-    english, chinese = (
-        [(block.language, block.marks, block.text) for block in blocks_of(ROOT / "docs" / name)]
-        for name in ("quickstart.md", "quickstart.zh.md")
-    )
-    assert english == chinese
-    assert len(english) >= 10
-
-
-def test_ux_03_the_chinese_page_is_chinese() -> None:
-    """Every paragraph of it, and as many chapters as the English one has."""
-    pages = [(ROOT / "docs" / f"quickstart{end}.md").read_text("utf-8") for end in ("", ".zh")]
-    english, chinese = (re.findall(r"^#+", text, re.MULTILINE) for text in pages)
-    assert english == chinese
-    told = re.sub(r"^```.*?^```", "", pages[1], flags=re.DOTALL | re.MULTILINE)
-    paragraphs = [line for line in told.splitlines() if line and line[0] not in "#["]
-    assert all(re.search("[\u4e00-\u9fff]", line) for line in paragraphs)
-
-
 def test_ux_01_a_corrected_label_is_five_commands_away() -> None:
     """UX-01: the first block of the quickstart is all there is to type."""
     (first, *_) = blocks_of(ROOT / "docs" / "quickstart.md")
