@@ -1,7 +1,7 @@
 """The doctor's look at storage and what lies in it: log, releases, keys, lease, nodes."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cloud.doctor.checks import Finding, Patient, broken, warning, well
@@ -25,6 +25,7 @@ from lifelong.records.wire import from_json
 from lifelong.signatures import check_release
 
 ROOM = "doctor"  # nothing else of ours writes there
+LOOKED_BACK = 5  # earlier versions whose bundles are read; each is some megabytes
 MOST_SKEW = timedelta(seconds=60)  # S3 refuses requests at 15 minutes, ages are wrong long before
 
 
@@ -110,9 +111,34 @@ def look_at_releases(patient: Patient) -> Iterable[Finding]:
     found += _release(CURRENT_RELEASE, data, patient)
     if storage.exists(STAGED_RELEASE):
         found += _release(STAGED_RELEASE, storage.get(STAGED_RELEASE), patient)
+    found += _earlier(releases.history(), current, patient)
     yield from found
     if not found:
         yield well(CURRENT_RELEASE, f"release {current.number} is version {current.version_id}")
+
+
+def _earlier(history: Sequence[Release], current: Release, patient: Patient) -> Iterator[Finding]:
+    """Could the last few other versions be gone back to?"""
+    last: dict[str, Release] = {}
+    for release in reversed(history):
+        if release.version_id != current.version_id and len(last) < LOOKED_BACK:
+            last.setdefault(release.version_id, release)
+    for version_id, release in last.items():
+        try:
+            _read_bundle(release, patient)
+        except (ObjectNotFoundError, ChecksumError) as error:
+            yield warning(
+                release.bundle_key,
+                f"nobody can go back to version {version_id}: {error}",
+                "put that object back from a backup, or roll back to another version if need be",
+            )
+
+
+def _read_bundle(release: Release, patient: Patient) -> None:
+    if not patient.is_quick:
+        patient.storage.get(release.bundle_key, sha256=release.sha256)
+    elif not patient.storage.exists(release.bundle_key):
+        raise ObjectNotFoundError(f"{release.bundle_key} is not there")
 
 
 def _moved(key: str, how: str, wanted: Release) -> Finding:
@@ -127,11 +153,7 @@ def _release(key: str, data: bytes, patient: Patient) -> Iterator[Finding]:
     storage, release = patient.storage, from_json(Release, data, key)
     elsewhere = "`cornerloop rollback VERSION` releases another one"
     try:
-        if patient.is_quick:
-            if not storage.exists(release.bundle_key):
-                raise ObjectNotFoundError(release.bundle_key)
-        else:
-            storage.get(release.bundle_key, sha256=release.sha256)
+        _read_bundle(release, patient)
     except ObjectNotFoundError:
         yield broken(key, f"its bundle {release.bundle_key} is not there", elsewhere)
     except ChecksumError as error:

@@ -30,12 +30,14 @@ from lifelong.config import Config
 from lifelong.errors import LifelongError, StorageUnavailableError
 from lifelong.knowledge_base import KnowledgeBase
 from lifelong.links.storage import Storage, open_storage
+from lifelong.records.ids import RoundNumber
 from lifelong.records.keys import CURRENT_RELEASE, KEY_RING, bundle_key
 from lifelong.records.label_map import CITYSCAPES
 from lifelong.records.wire import from_json, to_json
 from tests.builders import a_sample
 from tests.contract.test_storage import BUCKET, pointed_at, s3_server  # noqa: F401
 from tests.signing import a_ring, a_signer
+from tests.tiny_bundle import tiny_bundle
 from tests.unit.cloud.doctor.doctor_room import (
     BUNDLE,
     HOOK_SECRET,
@@ -152,6 +154,14 @@ def no_bundle(ward: Ward) -> None:
 
 def other_bundle(ward: Ward) -> None:
     ward.storage.put(bundle_key(BUNDLE.version_id), BUNDLE.to_bytes() + b"!")
+
+
+def earlier_bundle(ward: Ward) -> None:
+    """A second release is fine, and the first one's bundle is not what it was."""
+    later = tiny_bundle(seed=77)
+    ward.storage.put(bundle_key(later.version_id), later.to_bytes())
+    ward.releases.publish(later.version_id, RoundNumber(2), "second")
+    other_bundle(ward)
 
 
 def pointer_away(ward: Ward) -> None:
@@ -307,6 +317,8 @@ FAULTS: dict[str, tuple[Injury, str, Level, str]] = {
     "altered change": (altered_change, "kb-log", Level.BROKEN, "restore it"),
     "no bundle": (no_bundle, "releases", Level.BROKEN, "is not there"),
     "other bundle": (other_bundle, "releases", Level.BROKEN, "SHA-256"),
+    "earlier bundle": (
+        earlier_bundle, "releases", Level.WARNING, "nobody can go back to version"),
     "pointer away": (pointer_away, "releases", Level.BROKEN, "cornerloop rollback"),
     "forged pointer": (forged, "releases", Level.BROKEN, "nodes refuse it"),
     "open key file": (
