@@ -65,6 +65,7 @@ class LabelStudioServer:
         self._secrets: dict[str, str] = {}
         self._port = 0
         self._only_port = port
+        self._gives_up: Callable[[], bool] = lambda: False
 
     @property
     def url(self) -> str:
@@ -107,12 +108,23 @@ class LabelStudioServer:
             raise LabelStudioError(f"Label Studio in {self._data_dir} was never started; start it")
         return _kept_secrets(kept)["token"]
 
+    def give_up_when(self, is_so: Callable[[], bool]) -> None:
+        """Asked while a start waits; a signal's handler alone could miss a process just made."""
+        self._gives_up = is_so
+
     def start(self) -> None:
-        """Start and wait until the API answers to our token; nothing happens when it runs."""
+        """Start and wait until the API answers to our token; nothing happens when it runs.
+
+        Raises:
+            KeyboardInterrupt: as `give_up_when` says; what was begun is ended.
+        """
         if self._process is not None and self._process.poll() is None:
             return
         if not self._executable.is_file():
-            raise ConfigError(f"{self._executable}: no such file; install label-studio there")
+            raise ConfigError(
+                f"{self._executable}: no such file; `make setup` in the clone installs "
+                "it, --executable names another"
+            )
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
@@ -204,6 +216,7 @@ class LabelStudioServer:
         )
         unfinished.mkdir(parents=True)
         builder._port = free_port(0)
+        builder.give_up_when(self._gives_up)
         builder._take_lock()
         try:
             builder._spawn({})
@@ -245,6 +258,8 @@ class LabelStudioServer:
         deadline = time.monotonic() + _START_SECONDS
         while not is_ready():
             assert self._process is not None
+            if self._gives_up():
+                raise KeyboardInterrupt
             if self._process.poll() is not None:
                 raise LabelStudioUnavailableError(
                     f"Label Studio ended while starting (exit {self._process.returncode}); "

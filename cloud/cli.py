@@ -158,7 +158,11 @@ def demo(
     )
     # Told to end as services are, it ends as with Ctrl-C: its servers end before it does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = show.run(stay=sys.stdout.isatty() if stay is None else stay)
+    try:
+        report = show.run(stay=sys.stdout.isatty() if stay is None else stay)
+    except KeyboardInterrupt:
+        typer.echo("ended; the same command goes on where it stood")
+        raise
     if json_path is not None:
         json_path.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
@@ -318,6 +322,16 @@ def main() -> None:
         if os.environ.get("CORNERLOOP_VERBOSE"):
             logging.getLogger(__name__).exception("failed")
         print(f"cornerloop: {cleaned(str(error))}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a disk says no somewhere: full, read-only, of somebody else
+        if os.environ.get("CORNERLOOP_VERBOSE"):
+            logging.getLogger(__name__).exception("failed")
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"cornerloop: {place}{error.strerror or cleaned(str(error))}; may it be read and "
+            "written there, and has the disk room? `cornerloop --verbose` tells where it happened",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # as the shell counts it; what ran has been stopped by its own hand

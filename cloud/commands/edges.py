@@ -17,7 +17,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-_COLUMNS = ("edge", "state", "version", "report", "fps", "p99 ms", "°C", "outbox", "disk")
+_COLUMNS = ("edge", "state", "version", "report", "fps", "p99 ms", "°C", "hard", "outbox", "disk")
 
 
 def edges(
@@ -152,6 +152,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         f"{health.get('fps', 0.0):.1f}",
         f"{health.get('p99_ms', 0.0):.1f}",
         "–" if celsius is None else f"{celsius:.0f}",
+        f"{health.get('hard_examples', 0)} of {health.get('frames', 0)}",
         _outbox(health),
         f"{min(free) / 2**30:.1f} GiB free" if free else "–",
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EXECUTABLE = Path(".venv-label-studio/bin/label-studio")
 TEMPLATE = Path("runs/label-studio-template")  # the demo's
+_CLONE = Path(__file__).parents[2]
 
 
 def label_studio(
@@ -34,7 +35,7 @@ def label_studio(
     ] = TEMPLATE,
 ) -> None:
     """Run the configuration's Label Studio on this machine until Ctrl-C."""
-    from cloud.job.job_cli import end_with_keyboard_interrupt, stop_event
+    from cloud.job.job_cli import stop_event
 
     known = load_config(config)
     server = _server(known, config, executable, template)
@@ -42,9 +43,9 @@ def label_studio(
         typer.echo(server.kept_token())
         return
     typer.echo(f"starting Label Studio at {known.label_studio.url}{_first(config)} …", err=True)
-    end_with_keyboard_interrupt()  # a start that is cut off stops what it had begun
+    stop = stop_event()
+    server.give_up_when(stop.is_set)
     with server:
-        stop = stop_event()
         typer.echo(f"Label Studio: {server.url}  user {server.email}  password {server.password}")
         while not stop.wait(1.0):
             server.start()  # again, should it have ended
@@ -72,6 +73,8 @@ def _server(
             f"label_studio.url is {settings.label_studio.url}: this command runs a server on this "
             "machine only; write http://127.0.0.1:PORT"
         )
+    if executable == EXECUTABLE and not executable.is_file():
+        executable, template = _CLONE / EXECUTABLE, _CLONE / TEMPLATE  # typed in another folder
     data = own_data_folder(config_path)
     return LabelStudioServer(
         executable,

@@ -117,12 +117,6 @@ def job_faults() -> None:
         typer.echo(f"{name:>22}  {fault.told} ({often})")
 
 
-def end_with_keyboard_interrupt() -> None:
-    """Both ways of ending a program run its `finally`s; before `stop_event` there is none."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
-
-
 def stop_event() -> threading.Event:
     """An event that SIGTERM and Ctrl-C set."""
     stop = threading.Event()

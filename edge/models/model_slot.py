@@ -309,7 +309,7 @@ class ModelSlot:
         old = self.version_id
         self._running, self._previous = new, previous
         self.swaps += 1
-        logger.info("model %s replaces %s", new.version_id, old)
+        logger.info("model %s replaces %s", new.version_id, old or "none: it is the first")
         self._journal.event("model.swapped", **{"from": old, "to": new.version_id})
         self._updates.keep(new.offer, previous.offer if previous else None)
 

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from annotation.label_studio_server import DATABASE
 from cloud.cli import app
+from cloud.commands.label_studio import EXECUTABLE, TEMPLATE, _server
+from lifelong.config import load_config
+from lifelong.errors import ConfigError
 from tests.integration_fixtures import REPOSITORY
 
 _NEVER_READY = """#!/bin/sh
@@ -53,3 +56,35 @@ def test_ux_01_a_start_says_what_it_waits_for_and_ctrl_c_ends_it(
     assert (command.returncode, out, error) == (130, "", "")
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_ops_03_the_clones_label_studio_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = CliRunner().invoke(app, ["init", str(tmp_path / "x")], catch_exceptions=False)
+    assert made.exit_code == 0
+    path = tmp_path / "x" / "config.yaml"
+    clone = tmp_path / "clone"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cloud.commands.label_studio._CLONE", clone)
+    server = _server(load_config(path), path, EXECUTABLE, TEMPLATE)
+    with pytest.raises(ConfigError, match=rf"^{clone / EXECUTABLE}: no such file; `make setup`"):
+        server.start()
+    other = _server(load_config(path), path, Path("elsewhere"), TEMPLATE)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path / 'elsewhere'}: no such file"):
+        other.start()
+
+
+def test_ops_03_a_disk_that_says_no_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "cloud", "init", str(tmp_path / "file" / "loop")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "file") in line
+    assert "Not a directory; may it be read and written there" in line

@@ -234,6 +234,10 @@ def test_edge_12_cornerloop_edges_lists_all_nodes(config_path):
     header, first, second, *rest = text.splitlines()
     assert header.split()[:3] == ["edge", "state", "version"]
     assert first.split()[:2] == ["edge-1", "well"]
+    told = json.loads(called("edges", "--config", str(config_path), "--json"))
+    health = told["edges"][0]["health"]  # UX-01: does it see frames, and is any of them hard?
+    assert "hard" in header.split()
+    assert f"  {health['hard_examples']} of {health['frames']}  " in first
     assert second.split()[:2] == ["edge-2", "alarm"]
     assert second.endswith("95 °C")
     assert rest[-1] == "2 nodes: 1 alarm, 1 well"
