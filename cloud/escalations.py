@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.device_rooms import entries_of_devices
 from lifelong.errors import (
     CorruptRecordError,
     LabelMapChangeError,
@@ -150,8 +151,8 @@ class Escalations:
     def _present(self) -> dict[str, set[str]]:
         """Names of the objects of every question, by folder."""
         present: dict[str, set[str]] = {}
-        for key in self._storage.keys(ESCALATIONS):
-            folder, _, name = key.rpartition("/")
+        for entry in entries_of_devices(self._storage, ESCALATIONS):
+            folder, _, name = entry.key.rpartition("/")
             if folder.count("/") == 2:
                 present.setdefault(folder, set()).add(name)
         return present

@@ -22,6 +22,7 @@ from cloud.arrivals import (
     read_record,
     verified,
 )
+from cloud.device_rooms import entries_of_devices
 from lifelong.errors import ObjectExistsError, ObjectNotFoundError, RecordError
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import Storage
@@ -83,7 +84,7 @@ class Inbox:
         Costs what lies in the inbox and what is new, however many were admitted before.
         """
         self._admissions.start()
-        folders = folders_of(self._storage.entries(INBOX))
+        folders = folders_of(entries_of_devices(self._storage, INBOX))
         complete = [f for f in folders if f.is_complete and not self._is_waited_for(f)]
         for start in range(0, len(complete), BATCH):
             self._admit_batch(complete[start : start + BATCH])

@@ -142,6 +142,10 @@ class ObjectNotFoundError(StorageError):
     """No object under that key."""
 
 
+class ObjectNameError(StorageError):
+    """Somebody wrote an object whose name is no key; folders that hold it cannot be listed."""
+
+
 class ObjectExistsError(StorageError):
     """A put-if-absent found an object already there."""
 

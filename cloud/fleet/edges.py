@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from cloud.device_rooms import entries_of_devices
 from lifelong.errors import CorruptRecordError, LifelongError, ObjectNotFoundError
 from lifelong.links.storage import Entry, Storage
 from lifelong.records.device_records import MAX_BYTES, from_device
@@ -67,7 +68,9 @@ class Edges:
 
     def look(self) -> list[SeenEdge]:
         """Every node that has ever reported, by name."""
-        reports = [entry for entry in self._storage.entries(EDGES) if _is_report(entry.key)]
+        reports = [
+            entry for entry in entries_of_devices(self._storage, EDGES) if _is_report(entry.key)
+        ]
         for entry in reports:
             known = self._seen.get(entry.key)
             if known is None or known[0] != entry.mark:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from cloud.conditions.rulings import count_proposed
+from cloud.device_rooms import entries_of_devices
 from cloud.fleet.edges import Edges, standing_of
 from cloud.fleet.overview import rollout_summary
 from cloud.fleet.rollout import Rollouts
@@ -54,8 +55,10 @@ class Mirror(Generic[T]):
         folder: str,
         read: Callable[[bytes, Entry], T],
         wanted: Callable[[str], bool] = lambda key: True,
+        listed: Callable[[Storage, str], list[Entry]] = lambda storage, key: storage.entries(key),
     ) -> None:
         self._storage = storage
+        self._listed = listed
         self._folder = folder
         self._read = read
         self._wanted = wanted
@@ -64,7 +67,7 @@ class Mirror(Generic[T]):
     def look(self) -> tuple[T, ...]:
         """All of them, in the order of their keys."""
         found: dict[str, tuple[str, T]] = {}
-        for entry in self._storage.entries(self._folder):
+        for entry in self._listed(self._storage, self._folder):
             if not self._wanted(entry.key):
                 continue
             known = self._known.get(entry.key)
@@ -105,7 +108,9 @@ class Watch:
         )
         self._training = Mirror(storage, PROGRESS, _progress)
         self._queues = QueuesWatch(storage)
-        self._budgets = Mirror(storage, EDGES, _budget, lambda key: key.endswith("/budget.json"))
+        self._budgets = Mirror(
+            storage, EDGES, _budget, lambda key: key.endswith("/budget.json"), entries_of_devices
+        )
         self._bundle_bytes: dict[str, int | None] = {}
         # Facts that take long the first time, worked out before a page asks for them.
         self.prepared: list[Callable[[Look], object]] = []
@@ -246,7 +251,8 @@ class Watch:
             return None
 
     def _waiting(self) -> Waiting:
-        records = [e for e in self._storage.entries(INBOX) if e.key.endswith(f"/{RECORD}")]
+        waiting = entries_of_devices(self._storage, INBOX)
+        records = [entry for entry in waiting if entry.key.endswith(f"/{RECORD}")]
         # Each refused delivery lies in a folder of its own, with its reason.
         refused = {key.rsplit("/", 1)[0] for key in self._storage.keys(REFUSED)}
         return Waiting(

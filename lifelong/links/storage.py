@@ -28,6 +28,7 @@ from lifelong.errors import (
     ConfigError,
     ObjectChangedError,
     ObjectExistsError,
+    ObjectNameError,
     ObjectNotFoundError,
     StorageError,
     StorageUnavailableError,
@@ -352,6 +353,8 @@ class _translated:  # noqa: N801 - reads as a phrase: `with _translated(url, key
             raise ObjectExistsError(f"{self._where}: there is one already") from error
         if isinstance(error, BaseError):
             line = _first_line(error)
+            if "invalid path" in line:  # it will not go away by itself either
+                raise ObjectNameError(f"{self._where}: {line}; remove that object") from error
             # Wrong credentials will not heal by themselves; a dead link or a full disk may.
             if type(error).__name__ in {"UnauthenticatedError", "PermissionDeniedError"}:
                 raise StorageError(f"{self._where}: {line}; check the credentials") from error

@@ -253,9 +253,9 @@ def test_edge_13_a_dead_link_is_waited_out_and_told_once(room, caplog):
     folder = room.asked()
     stop = threading.Event()
     looks = iter(range(100))
-    real = room.storage.keys
+    real = room.storage.entries
 
-    def keys(prefix):
+    def entries(prefix):
         look = next(looks)
         if look < 3:
             raise StorageUnavailableError("connection refused")
@@ -263,7 +263,7 @@ def test_edge_13_a_dead_link_is_waited_out_and_told_once(room, caplog):
             stop.set()
         return real(prefix)
 
-    room.storage.keys = keys
+    room.storage.entries = entries
     service = room.started()
     service._poll_seconds = 0.0
     service.run(stop)
