@@ -9,7 +9,6 @@ import io
 import os
 import threading
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -236,8 +235,7 @@ def picture_pixels(data: bytes, name: str) -> NDArray[np.uint8]:
         ImageError: not of a format that is read here, damaged, or too many pixels.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):
-            Image.open(io.BytesIO(data), formats=FORMATS).close()
+        Image.open(io.BytesIO(data), formats=FORMATS).close()
     except Exception:
         # Whatever a parser of foreign bytes raises; what it quotes of them is nobody's business.
         raise ImageError(

@@ -8,7 +8,6 @@ otherwise be a way to read that file.
 import hashlib
 import io
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +125,7 @@ def size_of(image: Path | bytes, where: str) -> tuple[int, int]:
     """
     file = image if isinstance(image, Path) else io.BytesIO(image)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as picture:
+        with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             if picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
                 width, height = height, width

@@ -5,7 +5,6 @@ centre is inside count, by the even-odd rule. Pictures keep the names they have 
 their split. Sizes are read from the images, turned upright as Ultralytics does.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,10 +162,7 @@ def upright_size(image: Path) -> tuple[int, int]:
         ImageError: no picture, or more pixels than any of ours has.
     """
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(image, formats=FORMATS) as picture,
-        ):
+        with Image.open(image, formats=FORMATS) as picture:
             width, height = picture.size
             is_turned = picture.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
     except Exception as error:  # Pillow raises anything for damaged heads

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -122,6 +123,8 @@ def set_up(
         the handler, for tests to take off again; None where there are others.
     """
     hide_environment(environ)
+    # Of pictures from outside, some in their own words; what we cannot read is told by name.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     is_json = (form or environ.get(FORMAT_VARIABLE, "")).strip().lower() == LogFormat.JSON
     root = logging.getLogger()
     for chatty in _CHATTY:

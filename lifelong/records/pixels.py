@@ -1,7 +1,6 @@
 """`Frame` and `Prediction`, checked once at construction; JPEG and PNG to arrays and back."""
 
 import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -96,8 +95,10 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
         ImageError: not an image, truncated, or larger than `MAX_PIXELS`; names `where`.
     """
     try:
-        # Our own limit decides, and damaged EXIF is no reason to refuse a picture.
-        with warnings.catch_warnings(action="ignore"), _opened(data, FORMATS) as picture:
+        # Pillow warns of large pictures and damaged EXIF; our own limit decides, and whoever sets
+        # a program up hides it (`lifelong/links/logs.py`): here, where many threads are, nobody
+        # can, since what is done with warnings is done to the whole process.
+        with _opened(data, FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(
                     f"{where}: {picture.width}x{picture.height} pixels is more than the "
@@ -171,7 +172,7 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
         ImageError: not a PNG of class ids; names `where`.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), _opened(data, ("PNG",)) as picture:
+        with _opened(data, ("PNG",)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(f"{where}: a mask is a PNG of at most {MAX_PIXELS} pixels")
             if picture.mode not in {"L", "P", "I", "I;16"}:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -244,6 +245,20 @@ def test_ops_06_handlers_of_others_are_cleaned_too(monkeypatch: pytest.MonkeyPat
     finally:
         root.removeHandler(other)
     assert out.getvalue() == f"password={HIDDEN}\n"
+
+
+def test_ops_06_what_pillow_warns_of_foreign_pictures_is_hidden_by_who_sets_a_program_up() -> None:
+    warnings.resetwarnings()  # of this test: pytest puts them back
+    warnings.simplefilter("error")
+    root = logging.getLogger()
+    before = root.handlers[:]
+    try:
+        set_up(level=root.level, environ={})
+    finally:
+        root.handlers[:] = before
+    warnings.warn_explicit("of foreign words", UserWarning, "f", 1, module="PIL.TiffImagePlugin")
+    with pytest.raises(UserWarning):
+        warnings.warn_explicit("of ours", UserWarning, "f", 1, module="cloud.inbox")
 
 
 def test_ops_03_ids_of_requests() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -193,3 +194,18 @@ def test_half_a_surrogate_pair_in_a_sealed_record_is_refused():
     data = to_json(a_hard_example(3), sealed=True).replace(b"edge-1", b"\\ud800", 1)
     with pytest.raises(CorruptRecordError):
         from_json(HardExample, data, "here")
+
+
+def test_sec03_a_picture_is_read_without_touching_what_belongs_to_all_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SEC-03: two threads that save and restore the process's filters leave one another's."""
+
+    def touched(*_: object, **__: object) -> None:
+        raise AssertionError("the filters of the whole process were changed")
+
+    monkeypatch.setattr(warnings, "catch_warnings", touched)
+    monkeypatch.setattr(warnings, "simplefilter", touched)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 64 - 1)  # Pillow warns from here on
+    assert image_from_bytes(encoded(Image.new("RGB", (64, 48)), "PNG"), "x").shape == (48, 64, 3)
+    assert mask_from_png(encoded(Image.new("L", (64, 48)), "PNG"), "x").shape == (48, 64)
