@@ -258,12 +258,18 @@ def begin(
 ) -> None:
     """Train and release the first model from labelled pictures of your own."""
     from cloud.assembly import open_cloud
-    from cloud.first_model import begin_with_pictures, keep_holdout, read_pictures
+    from cloud.first_model import (
+        begin_with_pictures,
+        keep_holdout,
+        read_pictures,
+        refuse_shared,
+    )
     from lifelong.config import load_config
     from lifelong.training.initialisation import Taken
 
     cloud = open_cloud(load_config(config, given))
     if holdout is not None:
+        refuse_shared(data, holdout)
         keep_holdout(cloud.config.holdouts, task, holdout)
     taken: list[Taken] = []
     version = begin_with_pictures(

@@ -76,6 +76,22 @@ def keep_holdout(folder: Path | None, task: str, source: Path) -> int:
     return len(pairs)
 
 
+def refuse_shared(data: Path, holdout: Path) -> None:
+    """What examines must not train: the first round would be refused for it.
+
+    Raises:
+        ConfigError: a picture lies in both, byte for byte; names some.
+    """
+    examining = {sha256_hex(image.read_bytes()) for image, _ in labelled_pairs(holdout)}
+    images = (image for image, _ in labelled_pairs(data))
+    shared = [image.name for image in images if sha256_hex(image.read_bytes()) in examining]
+    if shared:
+        raise ConfigError(
+            f"{holdout}: {len(shared)} of its pictures are in {data} as well ({shared[0]} …); take "
+            "them out of one of the two, `cornerloop export --split 0.8/0.2` parts them"
+        )
+
+
 def begin_with_pictures(
     cloud: Cloud,
     pictures: Iterable[Picture],
@@ -144,7 +160,6 @@ def _begin(
     samples = [_sample(cloud, picture, task) for picture in pictures]
     if not samples:
         raise ConfigError("no labelled picture to begin with")
-    cloud.kb.add(samples, why="labelled pictures from before the first round")
     work_dir = cloud.config.journal_path.parent / "training"
     learner = Learner(cloud.storage, cloud.label_map, cloud.config.training, work_dir)
     started = time.monotonic()
@@ -155,6 +170,9 @@ def _begin(
             "precision.unchanged", version_id=candidate.version.version_id, reason=reason
         )
     publish_candidate(cloud.storage, candidate)
+    # Not before the training: what was cut off may begin again with other pictures, and those of
+    # the first try may examine then.
+    cloud.kb.add(samples, why="labelled pictures from before the first round")
     records = training_records(
         candidate.version,
         cloud.kb,
