@@ -216,6 +216,8 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
        command="python -m bench.assist --json --peer peer --peer-python peer-env/bin/python"),
     _E(page="docs/assist.md", what="memory over 100,000 clicks",
        command="python -m bench.assist --only memory --json"),
+    _E(page="docs/annotation.md", what="what a round's budget finds among 200 streets",
+       command="python -m bench.queue --json"),
     _E(page="docs/formats.md", what="exports of up to 100,000 tasks",
        command="python -m bench.exports --json"),
     _E(page="docs/edge.md", what="frames on an idle machine",
@@ -232,7 +234,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
        command="python -m bench.novelty --json"),
     _E(page="docs/novelty.md", what="what choosing is worth, every policy, two cameras",
        command="python -m bench.choice --stream 1 --json"),
-    _E(page="docs/classes.md", what="classes added, 800 steps",
+    _E(page="docs/classes.md", what="classes added, 800 steps (and `--steps 200`)",
        command="python -m bench.classes --first-steps 1000 --steps 800 --height 64 --width 96 "
                "--json"),
     _E(page="docs/conditions.md", what="CamVid's dusk among its day",
