@@ -356,4 +356,11 @@ def test_ux_09_the_page_fits_a_phone_and_both_schemes(
         at.page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
         wide = at.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width
+        # Cut off, "traffic light" and "traffic sign" would read the same.
+        is_whole = at.page.evaluate("""() => {
+            const name = document.querySelector(".classes .name");
+            name.textContent = "traffic light above the second lane";
+            return name.scrollWidth <= name.clientWidth && name.scrollHeight <= name.clientHeight;
+        }""")
+        assert is_whole
         assert at.complaints == []
