@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -38,25 +39,34 @@ def make_server(app: Any, config: Config) -> uvicorn.Server:
     web = config.web
     _check_tls(web)
     return _Server(
-        uvicorn.Config(
+        careful(
             app,
+            web.trusted_proxies,
             host=web.host,
             port=web.port,
-            http=PatientProtocol,
-            ws="none",  # the gate would close them
-            log_config=None,  # its lines go through our handler: cleaned, and JSON where ours are
-            log_level="warning",
-            access_log=False,  # our own log tells what was done, without addresses of people
-            server_header=False,
-            # Nobody is believed unasked; uvicorn alone would believe this machine.
-            proxy_headers=bool(web.trusted_proxies),
-            forwarded_allow_ips=list(web.trusted_proxies),
             ssl_certfile=web.tls_certificate,
             ssl_keyfile=web.tls_key,
             ssl_ca_certs=str(web.tls_client_ca) if web.tls_client_ca else None,
             ssl_cert_reqs=ssl.CERT_REQUIRED if web.tls_client_ca else ssl.CERT_NONE,
         ),
         RenewedCertificates(web),
+    )
+
+
+def careful(app: Any, trusted_proxies: Sequence[str] = (), **more: Any) -> uvicorn.Config:
+    """How uvicorn is set up wherever we listen; `more` goes to it as it is."""
+    return uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",  # nothing of ours speaks it
+        log_config=None,  # its lines go through our handler: cleaned, and JSON where ours are
+        log_level="warning",
+        access_log=False,  # our own log tells what was done, without addresses of people
+        server_header=False,
+        # Nobody is believed unasked; uvicorn alone would believe this machine.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        **more,
     )
 
 

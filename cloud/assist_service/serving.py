@@ -26,6 +26,7 @@ from annotation.assist.segmenter import ModelState, PromptedSegmenter
 from annotation.assist.troubles import Troubles
 from annotation.assist.web import assist_router
 from annotation.project_settings import ensure_backend
+from cloud.access.transport import careful
 from cloud.assist.seed_words import assist_from_seed_words
 from cloud.web.request_log import RequestLog
 from lifelong.config import Config
@@ -158,7 +159,7 @@ def serve_assist(config: Config, *, say: Callable[[str], None], connect: str = "
     try:
         served = make_assist(config, title="Cornerloop")
         served.start()
-        app = FastAPI(title="Cornerloop assist", docs_url=None, redoc_url=None)
+        app = FastAPI(title="Cornerloop assist", docs_url=None, redoc_url=None, openapi_url=None)
         app.include_router(served.router)
         # Who was told an address of `cornerloop serve` finds the same here.
         app.include_router(served.router, prefix=PREFIX, include_in_schema=False)
@@ -167,7 +168,7 @@ def serve_assist(config: Config, *, say: Callable[[str], None], connect: str = "
         # Not into a log: only to a person.
         for line in _told(served, address, config, shows_password=sys.stderr.isatty()):
             say(line)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        server = uvicorn.Server(careful(app))
         if connect:
             threading.Thread(
                 target=_connect_when_up, args=(server, config, served, address, connect, say),

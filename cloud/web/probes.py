@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from cloud.access.permissions import Permission, caller_of, needs
-from cloud.access.transport import listening
+from cloud.access.transport import careful, listening
 from cloud.web.parts import Parts
 from lifelong.config import Config
 
@@ -55,9 +55,7 @@ def open_probe_port(config: Config, parts: Parts) -> uvicorn.Server | None:
     probes = FastAPI(openapi_url=None)
     add_probes(probes, parts)
     bound = listening(config.web.host, config.web.probe_port, named="web.probe_port")
-    server = uvicorn.Server(
-        uvicorn.Config(probes, log_level="warning", access_log=False, server_header=False)
-    )
+    server = uvicorn.Server(careful(probes))
     threading.Thread(
         target=server.run, kwargs={"sockets": [bound]}, name="probes", daemon=True
     ).start()

@@ -72,6 +72,12 @@ def a_click() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_sec_03_served_alone_it_tells_strangers_nothing_of_itself(asked: Asked) -> None:
+    answer = httpx.get(f"{asked.assist}/openapi.json")
+    assert answer.status_code == 404
+    assert "server" not in answer.headers
+
+
 def test_int_01_label_studio_is_connected_with_password_and_shows_the_version(
     asked: Asked,
 ) -> None:
