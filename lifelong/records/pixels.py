@@ -109,14 +109,16 @@ def image_from_bytes(data: bytes, where: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except Exception as error:  # Pillow raises anything for damaged bytes
-        raise ImageError(f"{where}: not a readable image ({_why(data, error)})") from error
+        why = _why(data, error, f"none of {', '.join(FORMATS)}; save it as one of them")
+        raise ImageError(f"{where}: not a readable image ({why})") from error
 
 
-def _why(data: bytes, error: Exception) -> str:
+def _why(data: bytes, error: Exception, strange: str) -> str:
+    """What was wrong, without Pillow's words for a buffer; `strange`: it is of no known format."""
     if not data:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return f"none of {', '.join(FORMATS)}; save it as one of them"
+        return strange
     return str(error)
 
 
@@ -184,7 +186,8 @@ def mask_from_png(data: bytes, where: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except Exception as error:  # as above
-        raise ImageError(f"{where}: not a readable PNG mask ({error})") from error
+        why = _why(data, error, "a mask is a PNG")
+        raise ImageError(f"{where}: not a readable PNG of class ids ({why})") from error
     if values.size and int(values.max()) > 255:
         raise ImageError(f"{where}: class ids above 255 ({int(values.max())})")
     return values.astype(np.uint8)

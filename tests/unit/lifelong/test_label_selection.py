@@ -78,10 +78,8 @@ def test_ann_04_k_centre_is_farthest_first() -> None:
     line=st.lists(st.integers(0, 30), min_size=3, max_size=7, unique=True),
     heavy=st.integers(0, 6),
 )
-def test_ann_04_medoids_cover_about_as_well_as_the_best_of_all_choices(
-    line: list[int], heavy: int
-) -> None:
-    """Exchange ends at a local best: never worse than greedy, and here within twice the best."""
+def test_ann_04_no_exchange_of_one_medoid_would_cover_better(line: list[int], heavy: int) -> None:
+    """Exchange ends at a local best, which is all that it promises."""
     points = np.array(line, dtype=np.float64)[:, None]
     weights = np.ones(len(line))
     weights[heavy % len(line)] = 4.0
@@ -92,8 +90,9 @@ def test_ann_04_medoids_cover_about_as_well_as_the_best_of_all_choices(
 
     found = tuple(medoids(points, weights, 2))
     assert len(set(found)) == 2
-    best = min(cost(pair) for pair in itertools.combinations(range(len(line)), 2))
-    assert cost(found) <= 2.0 * best + 1e-9
+    for kept, other in itertools.product(found, range(len(line))):
+        if other not in found:
+            assert cost(found) <= cost((kept, other)) + 1e-9
 
 
 def test_ann_04_ours_covers_groups_and_prefers_doubt_and_rare_classes_within_them() -> None:
