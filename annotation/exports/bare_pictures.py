@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from annotation.exports.image_names import safe_name
 from annotation.exports.images import size_of
-from annotation.exports.picture_items import IMAGE_SUFFIXES, Item, Refused, digest_of, files_below
+from annotation.exports.picture_items import (
+    IMAGE_SUFFIXES,
+    Item,
+    Refused,
+    digest_of,
+    files_below,
+    pictures_below,
+)
 from annotation.labelled_pictures import LabelledPicture, picture_from_mask
-from lifelong.errors import ConfigError, RecordError
+from lifelong.errors import ConfigError
 from lifelong.records.label_map import IGNORE_INDEX, LabelMap
 
 KIND = "pictures"
@@ -31,13 +37,9 @@ class BarePictures:
             ConfigError: the folder cannot be read.
         """
         try:
-            for name in files_below(self.folder):
-                if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                    continue
-                try:
-                    safe_name(name, name)
-                except RecordError as error:
-                    yield Refused(where=repr(name), error=str(error))
+            for name in pictures_below(self.folder):
+                if isinstance(name, Refused):
+                    yield name
                     continue
                 image = str(self.folder / name)
                 yield Item(where=name, name=name, image=image, image_file=image)

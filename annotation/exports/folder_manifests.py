@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotation.exports.manifest import SCHEMA, ExportIdentity, code_version, label_map_told
+from annotation.exports.manifest import ExportIdentity, code_version, identity_told
 from annotation.exports.state import FileRow
 from lifelong.links.durable_files import write_whole
 from lifelong.records.ids import sha256_hex
@@ -69,12 +69,7 @@ def write_folder_manifest(
         share: of a folder that several machines fill, "-2-of-8".
     """
     told = {
-        "schema": SCHEMA,
-        "kind": "cornerloop export",
-        "source": dict(identity.source),
-        "format": identity.format,
-        "options": dict(identity.options),
-        "label_map": label_map_told(label_map),
+        **identity_told(identity, label_map),
         "pictures": contents.pictures,
         "splits": {},
         "left_out": _sorted(contents.left_out),

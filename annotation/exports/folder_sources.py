@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.exports.image_names import safe_name, stem_of
+from annotation.exports.image_names import stem_of
 from annotation.exports.picture_items import (
     IMAGE_SUFFIXES,
     Item,
@@ -22,11 +22,12 @@ from annotation.exports.picture_items import (
     Refused,
     digest_of,
     files_below,
+    pictures_below,
 )
 from annotation.formats.ssa import draft_from_ssa
 from annotation.formats.train_ids import read_train_ids
 from annotation.labelled_pictures import LabelledPicture, picture_from_mask
-from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError, RecordError
+from lifelong.errors import ConfigError, CorruptRecordError, ImageError, LabelMapError
 from lifelong.records.label_map import LabelMap
 
 IMAGE_FOLDERS = ("raw_data", "images")
@@ -56,13 +57,9 @@ class FolderSource:
 
     def _beside_images(self) -> Iterator[Item | Refused | LeftOut]:
         assert self.images is not None
-        for name in files_below(self.images):
-            if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            try:
-                safe_name(name, name)
-            except RecordError as error:
-                yield Refused(where=repr(name), error=str(error))
+        for name in pictures_below(self.images):
+            if isinstance(name, Refused):
+                yield name
                 continue
             labels = next((n for n in _drafted_as(name, self.endings) if self._has(n)), None)
             if labels is None:

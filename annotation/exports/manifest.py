@@ -112,12 +112,7 @@ def _head(
         models[str(row.about.get("model_version") or "none")] += 1
     sides = state.sides()
     return {
-        "schema": SCHEMA,
-        "kind": "cornerloop export",
-        "source": dict(identity.source),
-        "format": identity.format,
-        "options": dict(identity.options),
-        "label_map": label_map_told(label_map),
+        **identity_told(identity, label_map),
         "pictures": sum(sum(scenes.values()) for scenes in sides.values()),
         "splits": {
             side: {"pictures": sum(scenes.values()), "scenes": len(scenes)}
@@ -129,6 +124,18 @@ def _head(
         "model_versions": dict(sorted(models.items())),
         "code": code_version(),
         "warnings": list(warnings),
+    }
+
+
+def identity_told(identity: ExportIdentity, label_map: LabelMap) -> dict[str, object]:
+    """What every manifest begins with: its kind, and what was exported how."""
+    return {
+        "schema": SCHEMA,
+        "kind": "cornerloop export",
+        "source": dict(identity.source),
+        "format": identity.format,
+        "options": dict(identity.options),
+        "label_map": label_map_told(label_map),
     }
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from annotation.exports.image_names import safe_name
 from annotation.labelled_pictures import LabelledPicture
+from lifelong.errors import RecordError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _PIECE = 1 << 20
@@ -109,6 +111,19 @@ def files_below(folder: Path) -> Iterator[str]:
             elif entry.is_file():
                 yield f"{below}{entry.name}"
         waiting += reversed(folders)
+
+
+def pictures_below(folder: Path) -> Iterator[str | Refused]:
+    """Names of the pictures below `folder`; Refused where a name could not be exported safely."""
+    for name in files_below(folder):
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        try:
+            safe_name(name, name)
+        except RecordError as error:
+            yield Refused(where=repr(name), error=str(error))
+        else:
+            yield name
 
 
 def _leads_back(folder: Path, link: Path) -> bool:
