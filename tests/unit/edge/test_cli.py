@@ -168,7 +168,12 @@ def test_a_signal_ends_cleanly_with_everything_delivered(site, number):
 
 
 def test_section_9_importing_the_edge_costs_little_and_brings_nothing_foreign():
-    """Architecture, section 9: what never reaches the edge."""
+    """Architecture, section 9: what never reaches the edge, and its budget of memory.
+
+    Of 80 MiB resident, 50 are the process's own. The rest are pages of the libraries' files, of
+    which the kernel maps 34 to 54 MiB for the same import, as its cache happens to hold them: no
+    other number can be tested on a machine that others use.
+    """
     program = (
         "import sys, edge.cli\n"
         "foreign = {'torch', 'torchvision', 'cv2', 'fastapi', 'httpx', 'annotation', 'cloud',"
@@ -176,13 +181,13 @@ def test_section_9_importing_the_edge_costs_little_and_brings_nothing_foreign():
         "found = foreign & set(sys.modules)\n"
         "assert not found, found\n"
         "status = open('/proc/self/status').read()\n"
-        "print(next(line.split()[1] for line in status.splitlines() if 'VmRSS' in line))\n"
+        "print(next(line.split()[1] for line in status.splitlines() if 'RssAnon' in line))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) / 1024 < 80, f"{int(done.stdout) / 1024:.0f} MiB resident"
+    assert int(done.stdout) / 1024 < 50, f"{int(done.stdout) / 1024:.0f} MiB of its own"
 
 
 def test_the_default_label_map_is_the_one_the_fixtures_release():
