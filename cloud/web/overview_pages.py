@@ -54,9 +54,9 @@ def add_overview(app: FastAPI, parts: Parts) -> None:
 
 
 def miou_chart(look: Look) -> Chart | None:
-    """mIoU of what ran after each of the newest rounds; None before the first. A fact."""
+    """mIoU of what ran after each of the newest rounds; None before the first measured. A fact."""
     judged = look.fact(judged_rounds)
-    if not judged:
+    if not any(one.mious for one in judged):
         return None
     tasks = sorted({task for one in judged for task in one.mious})
     shown = tasks if len(tasks) <= _TASK_LINES else []

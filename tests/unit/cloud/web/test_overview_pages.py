@@ -98,6 +98,28 @@ def test_ops_the_overview_says_why_the_last_candidate_was_refused(tmp_path: Path
     assert f"everybody is to run <code>{version_of(6)}</code>" in text
 
 
+def test_ops_a_candidate_that_was_refused_unexamined_has_a_reason_and_no_empty_chart(
+    tmp_path: Path,
+) -> None:
+    """OPS: a leakage was told as if there were no hold-out, above a chart of nothing."""
+    look = a_look(tmp_path)
+    unexamined = {
+        version: replace(
+            found,
+            candidate=replace(found.candidate, tasks={}),
+            incumbent=None,
+            decision=replace(found.decision, accepted=False, reasons=("leakage: 1 picture",)),
+        )
+        for version, found in look.examinations.items()
+    }
+    text = pages_of(changed(look, examinations=unexamined)).get("/").text
+    assert "refused before any learning task was examined" in text
+    assert "leakage: 1 picture" in text
+    assert "no hold-out picture yet" not in text
+    assert "miou-over-rounds" not in text
+    assert "begins with the first candidate that was examined on a hold-out" in text
+
+
 def test_ops_a_failed_round_is_the_answer_to_whether_the_last_model_helped(tmp_path: Path) -> None:
     look = a_look(tmp_path, is_open=False)
     failed = Round(number=RoundNumber(7), state=RoundState.FAILED, failure="no draft could be made")
