@@ -98,6 +98,7 @@ def serve(config: Config) -> None:
         app.include_router(assist.router, prefix=PREFIX, dependencies=[needs(Permission.OPEN)])
     probes = open_probe_port(config, parts)
     server = admission.server(app, partial(RequestLog, measures=signs.measures))
+    signs.answering(server.config)
     listening = admission.listen(partial(print, flush=True))
     if assist is not None:
         assist.start()

@@ -1,5 +1,6 @@
 """What `cornerloop serve` tells of itself: its threads, its measures, what it stands on."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import uvicorn
+from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 
 from cloud.assembly import Cloud, open_label_studio
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 # One picture may take minutes to draft without a GPU, one look at a large store too; nobody is
 # restarted for being slow.
 PATIENCE_S = 900.0
-ROUNDS, WATCH, SURROUNDINGS = "rounds", "watch", "surroundings"
+ROUNDS, WATCH, SURROUNDINGS, PAGES = "rounds", "watch", "surroundings", "pages"
 
 
 class VitalSigns:
@@ -88,6 +91,11 @@ class VitalSigns:
         thread.start()
         return thread
 
+    def answering(self, server: uvicorn.Config, *, patience_s: float = PATIENCE_S) -> None:
+        """Expect the pages to be answered, too: a probe port of its own would not notice."""
+        self.hearts.expect(PAGES, patience_s=patience_s)
+        server.callback_notify = _PoolBeat(self.hearts.beater(PAGES))
+
 
 def gauges(config: Config, assist: ServedAssist | None) -> Gauges:
     """Numbers that others keep."""
@@ -97,6 +105,19 @@ def gauges(config: Config, assist: ServedAssist | None) -> Gauges:
         assist_work=assist.waiting if assist else None,
         version=version("cornerloop"),
     )
+
+
+class _PoolBeat:
+    """A beat from where requests are worked on: pages hang with the loop, and with a full pool."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        # Not awaited: uvicorn calls in between two looks at whether it is to end.
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.create_task(run_in_threadpool(self._beat))
 
 
 class _MeasuredDrafter:
