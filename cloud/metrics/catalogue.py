@@ -103,7 +103,7 @@ EDGES = (
     _gauge("edge_alarm", "1 for an alarm of the last report.", "edge", "kind", "alarm"),
     _gauge("edge_drift", "A statistic by which the node looks for drift.", "edge", "statistic"),
 )
-# Measured in this process, since it started.
+# Asked of this process when somebody wants to know.
 SERVICE = (
     _gauge("service_state", "1 for the state that /readyz tells.", "state"),
     _gauge("service_fault", "1 for a reason why it does not say ready.", "code"),
@@ -117,12 +117,16 @@ SERVICE = (
     _counter("assist_embedding_lookups_total", "Embeddings wanted, by where they were.", "source"),
     _gauge("assist_work", "Work of the smart tool that is under way or waits."),
     _counter("journal_events_total", "Facts that came into the journal.", "event"),
+    _gauge("cornerloop_info", "1; which program this is.", "version"),
+)
+# Kept by `Measures` as they happen, in a registry of its own: none of them may be a family, too,
+# since what is described twice is no exposition for strict readers.
+MEASURED = (
     _histogram("assist_answer_seconds", "Time of an answer of the smart tool.", "kind"),
     _counter("assist_failures_total", "Questions to the smart tool without an answer.", "error"),
     _histogram("drafting_seconds", "Time to draft a picture's mask."),
     _histogram("http_request_seconds", "Time of a request to the service.", "area"),
     _counter("http_requests_total", "Requests to the service.", "status"),
-    _gauge("cornerloop_info", "1; which program this is.", "version"),
 )
 # By prometheus_client from the operating system (Linux).
 PROCESS = (
@@ -134,7 +138,9 @@ PROCESS = (
     _gauge("process_max_fds", "How many it may open."),
 )
 CATALOGUE: Mapping[str, Described] = {
-    one.name: one for group in (LOOP, LEARNING, PEOPLE, EDGES, SERVICE, PROCESS) for one in group
+    one.name: one
+    for group in (LOOP, LEARNING, PEOPLE, EDGES, SERVICE, MEASURED, PROCESS)
+    for one in group
 }
 
 
@@ -143,7 +149,7 @@ class Families:
 
     def __init__(self, group: Iterable[Described]) -> None:
         self._families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
-            one.name: _family(one) for one in group if one.kind != "histogram"
+            one.name: _family(one) for one in group
         }
 
     def put(self, name: str, value: float | None, *labels: str) -> None:
