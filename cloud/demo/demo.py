@@ -81,7 +81,7 @@ class Demo:
             for index, condition in enumerate(self._phases()):
                 self._play(index, condition)
             report = self._report()
-            self._told.table(report, self._addresses())
+            self._told.table(report, self._addresses(stay=stay))
             while_open()
             if stay:
                 self._told.say("Servers stay open. Ctrl-C ends them.")
@@ -240,9 +240,15 @@ class Demo:
             self._folder,
         )
 
-    def _addresses(self) -> list[tuple[str, str]]:
+    def _addresses(self, *, stay: bool) -> list[tuple[str, str]]:
+        written = [("report", str(self._folder / "report.html"))]
+        if not stay:  # an address that nobody answers at any more helps nobody
+            return [
+                *written,
+                ("servers", "end with this run; in a terminal, or by --stay, they stay"),
+            ]
         return [
-            ("report", str(self._folder / "report.html")),
+            *written,
             ("monitor", f"{self.link()}  (lets one person in, once, within a day)"),
             ("Label Studio", f"{self.studio.url}  ({self.studio.email} / {self.studio.password})"),
         ]

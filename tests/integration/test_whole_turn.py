@@ -173,3 +173,5 @@ def test_lll07_a_candidate_that_forgets_is_refused_in_words(tmp_path: Path) -> N
     assert round_["miou_after"]["clear"] < round_["miou_before"]["clear"] - 0.01
     assert before["deployed"] == round_["incumbent"], "edges keep what they run"
     assert before["edge"]["swaps"] == 0
+    told = lines.getvalue()  # who is no longer there has no address
+    assert "end with this run" in told and "lets one person in" not in told
