@@ -108,6 +108,8 @@ def _classes() -> Chapter:
         figures=(
             _F(name="before", says="old classes, the first model", at="before:old_miou", digits=1,
                unit=_POINTS),
+            *(_F(name=f"before.{name}", says=f"{name}, the first model", at=f"before:{name}",
+                 digits=1, tabled=False) for name in ("road", "terrain")),
             *(_F(name=f"{way}.{kind}", says=f"{says}, {key}", at=f"{key}:{kind}", digits=1,
                  unit=_POINTS) for kind, says in kinds.items() for way, key in ways.items()),
             *quoted(200), *quoted(800),

@@ -109,7 +109,11 @@ def verdicts_chart(judged: Sequence[Judged]) -> Chart:
         title="What each candidate changed in mean mIoU, and what the gate said, in points",
         said=f"Points for {len(shown)} rounds: circles were accepted, crosses refused",
         data=data,
-        layout={"xaxis": {"title": {"text": "round"}}, "yaxis": {"title": {"text": "points"}}},
+        layout={
+            # Few rounds: an axis of its own making would show some between two of them.
+            "xaxis": {"title": {"text": "round"}, **({"dtick": 1} if len(shown) <= 12 else {})},
+            "yaxis": {"title": {"text": "points"}},
+        },
         columns=("round", "verdict", "change"),
         rows=[
             (

@@ -321,4 +321,5 @@ def _plain(words: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return f"{_capital(_plain(words))}."
+    told = _capital(_plain(words))
+    return told if told.endswith("?") else f"{told}."

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from cloud.monitor.learning_facts import verdicts
 from cloud.monitor.look import Look
+from cloud.web.learning_charts import verdicts_chart
 from lifelong.links.journal import utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.deliveries import UploadBudget
@@ -212,3 +214,14 @@ def test_every_chart_has_its_numbers_as_a_table(client):
     assert page.count("The same as a table") == 4
     for figure in page.split("<figure")[1:]:
         assert "<tbody><tr>" in figure.split("</figure>")[0]
+
+
+@pytest.mark.parametrize(("rounds", "is_told"), [(6, True), (60, False)])
+def test_ops_few_rounds_have_no_marks_between_them(tmp_path, look, rounds, is_told):
+    """Seen: the verdicts of three rounds stood over an axis with a round 1.5."""
+    if rounds != 60:
+        storage = open_storage("memory://")
+        live_long(storage, rounds=rounds, samples=4, edges=1, pictures=0)
+        look = a_watch(storage, tmp_path).refresh()
+    drawn = verdicts_chart(look.fact(verdicts).rounds)
+    assert drawn.layout["xaxis"].get("dtick") == (1 if is_told else None)

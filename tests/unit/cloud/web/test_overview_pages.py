@@ -133,6 +133,8 @@ def test_ops_service_trouble_is_told_before_everything_else(tmp_path: Path) -> N
     text = a_client(parts).get("/").text
     assert "Label Studio does not answer &lt;b&gt;." in text
     assert "in alarm" in text  # the nodes' troubles come behind it
+    asks = some_parts(look=look, trouble=lambda: "Label Studio is away; is it up?")
+    assert "is it up?<" in a_client(asks).get("/").text  # and no full stop behind it
 
 
 def test_ops_an_old_look_says_so_and_why(tmp_path: Path) -> None:
