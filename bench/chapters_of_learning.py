@@ -71,7 +71,11 @@ def _novelty() -> Chapter:
 
 
 def _choice() -> Chapter:
-    policies = ("entropy", "margin", "cross_entropy", "ibt", "novelty", "cross_entropy x novelty")
+    chance = "random, mean (least, most)"
+    policies = (
+        "entropy", "margin", "least_confidence", "share_below", "flip_consistency", "novelty",
+        "cross_entropy", "ibt", "entropy x novelty", "cross_entropy x novelty", "ibt x novelty",
+    )  # fmt: skip
     return Chapter(
         peer="chance",
         sizes="points of mIoU, mean of five weathers, after one round of {sizes[steps]} steps "
@@ -79,8 +83,10 @@ def _choice() -> Chapter:
         figures=(
             _F(name="before", says="before the round", at="before:mean", digits=1, unit=_POINTS),
             *(_F(name=policy.replace(" ", "_"), says=f"frames chosen by `{policy}`",
-                 at=f"{policy}:mean", beside="random, mean (least, most):0", digits=1,
-                 unit=_POINTS, better="") for policy in policies),
+                 at=f"{policy}:mean", beside=f"{chance}:0", digits=1, unit=_POINTS, better="")
+              for policy in policies),
+            *(_F(name=f"chance.{name}", says=f"chance, {name}", at=f"{chance}:{place}", digits=1,
+                 tabled=False) for place, name in enumerate(("mean", "least", "most"))),
         ),
     )  # fmt: skip
 

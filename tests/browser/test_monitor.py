@@ -14,14 +14,14 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response
 
 from cloud.demo.demo import Demo
 from cloud.releasing.releases import Releases
 from lifelong.links.journal import Journal, utc_now
 from lifelong.links.storage import open_storage
 from lifelong.records.rounds import RoundState
-from tests.chromium import ARGUMENTS, CHROMIUM
+from tests.chromium import CHROMIUM
 from tests.integration.test_whole_turn import LABEL_STUDIO, SMALL, a_demo
 
 ROOT = Path(__file__).parents[2]
@@ -145,14 +145,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     yield found
     found.may_end.set()
     thread.join(60)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
