@@ -11,6 +11,7 @@ from typing import Any
 
 # Okabe & Ito 2008, "Color Universal Design", without black and yellow: both vanish on one ground.
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+FEW = 12  # rounds or releases; an axis of its own making would show some between two of them
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 
@@ -78,8 +79,10 @@ def lines(
         said=said,
         data=data,
         layout={
-            # Few whole numbers: an axis of its own making would show rounds between rounds.
-            "xaxis": {"title": {"text": x_title}, **({"type": "category"} if len(x) <= 12 else {})},
+            "xaxis": {
+                "title": {"text": x_title},
+                **({"type": "category"} if len(x) <= FEW else {}),
+            },
             "yaxis": {
                 "title": {"text": y_title},
                 "hoverformat": f".{digits}f",

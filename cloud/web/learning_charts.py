@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cloud.monitor.learning_facts import Course, Deployed, Judged
-from cloud.web.charts import SERIES_COLOURS, Chart, heat_map, lines
+from cloud.web.charts import FEW, SERIES_COLOURS, Chart, heat_map, lines
 from lifelong.records.model_versions import EvaluationReport, Release
 
 MOST_POINTS = 200  # of a line; more cannot be told apart on a screen
@@ -110,8 +110,8 @@ def verdicts_chart(judged: Sequence[Judged]) -> Chart:
         said=f"Points for {len(shown)} rounds: circles were accepted, crosses refused",
         data=data,
         layout={
-            # Few rounds: an axis of its own making would show some between two of them.
-            "xaxis": {"title": {"text": "round"}, **({"dtick": 1} if len(shown) <= 12 else {})},
+            # Not of categories: two series would bring them in the wrong order.
+            "xaxis": {"title": {"text": "round"}, **({"dtick": 1} if len(shown) <= FEW else {})},
             "yaxis": {"title": {"text": "points"}},
         },
         columns=("round", "verdict", "change"),

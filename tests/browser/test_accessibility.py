@@ -5,8 +5,6 @@ pressed, order of headings, contrast, what a screen reader is told, what a keybo
 """
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -21,6 +19,7 @@ from cloud.access.gate import cookie_name
 from cloud.access.permissions import Role
 from cloud.access.transport import careful, listening
 from tests.chromium import CHROMIUM
+from tests.real_server import running
 from tests.whole_house import Grounds, some_grounds
 
 pytestmark = [
@@ -37,17 +36,9 @@ def grounds(tmp_path_factory: pytest.TempPathFactory) -> Grounds:
 
 @pytest.fixture(scope="module")
 def home(grounds: Grounds) -> Iterator[str]:
-    with listening("127.0.0.1", 0) as bound:
-        server = uvicorn.Server(careful(grounds.house.gate))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-        thread.start()
-        end = time.monotonic() + 30
-        while not server.started:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+    server = uvicorn.Server(careful(grounds.house.gate))
+    with running(server, listening("127.0.0.1", 0)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def kind_of(path: str) -> str:

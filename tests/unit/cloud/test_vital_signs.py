@@ -1,11 +1,10 @@
 """A service whose pages hang says so at its probe port, whose thread has nothing to wait for."""
 
-import http.client
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import anyio.to_thread
@@ -19,6 +18,7 @@ from cloud.monitor.readiness import Vitals
 from cloud.vital_signs import PAGES, PATIENCE_S, VitalSigns
 from cloud.web.probes import open_probe_port
 from lifelong.config import Config
+from tests.real_server import ask, running, wait_until
 from tests.web_parts import some_parts
 
 
@@ -50,12 +50,6 @@ class Pages:
 
         return app
 
-    def ask(self, path: str) -> None:
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        link.request("GET", path)
-        link.getresponse().read()
-        link.close()
-
 
 @pytest.fixture
 def pages() -> Iterator[Pages]:
@@ -64,22 +58,10 @@ def pages() -> Iterator[Pages]:
     config = careful(found.app())
     config.timeout_notify = 0  # once a second; 30 s in earnest
     found.signs.answering(config)
-    with listening("127.0.0.1", 0) as bound:
-        found.port = bound.getsockname()[1]
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-        thread.start()
+    with running(uvicorn.Server(config), listening("127.0.0.1", 0)) as port:
+        found.port = port
         yield found
         found.let_go.set()
-        server.should_exit = True
-        thread.join(30)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("where", ["/loop", "/pool"])
@@ -89,7 +71,7 @@ def test_ops_02_pages_that_hang_are_told_at_the_probe_port(pages: Pages, where: 
     pages.now[0] = PATIENCE_S + 1
     assert PAGES in hearts.complaints()
     wait_until(lambda: not hearts.complaints())  # they are answered: it beats by itself
-    asked = threading.Thread(target=pages.ask, args=(where,), daemon=True)
+    asked = threading.Thread(target=ask, args=(pages.port, where), daemon=True)
     asked.start()
     assert pages.hanging.wait(30)
     pages.now[0] += PATIENCE_S + 1
@@ -111,9 +93,5 @@ def test_ops_02_pages_that_hang_are_told_at_the_probe_port(pages: Pages, where: 
 
 
 def _health(port: int) -> tuple[int, dict[str, str]]:
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    link.request("GET", "/healthz")
-    answer = link.getresponse()
-    told = json.loads(answer.read())
-    link.close()
-    return answer.status, told
+    status, _, body = ask(port, "/healthz")
+    return status, json.loads(body)

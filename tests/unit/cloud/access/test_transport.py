@@ -9,8 +9,7 @@ import shutil
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +31,7 @@ from lifelong.links.journal import utc_now
 from lifelong.links.logs import WithoutSecrets
 from lifelong.links.storage import open_storage
 from tests.certificates import Authority, Pair
+from tests.real_server import ask, running, wait_until
 from tests.web_parts import some_parts
 
 
@@ -45,41 +45,8 @@ def served(folder: Path, **web: Any) -> Iterator[tuple[int, list[str]]]:
     said: list[str] = []
     parts = some_parts(config=config, book=admission.book, audit=audit, audits=admission.audits)
     server = admission.server(make_app(parts))
-    bound = admission.listen(said.append)
-    running = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    running.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield bound.getsockname()[1], said
-    finally:
-        server.should_exit = True
-        running.join()
-        bound.close()
-
-
-def ask(
-    port: int,
-    path: str,
-    sent: Mapping[str, str] | None = None,
-    *,
-    tls: ssl.SSLContext | None = None,
-    method: str = "GET",
-    body: bytes | None = None,
-) -> tuple[int, dict[str, str], bytes]:
-    """One request; status, headers, body."""
-    connection: http.client.HTTPConnection = (
-        http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=tls)
-        if tls
-        else http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    )
-    try:
-        connection.request(method, path, body=body, headers=dict(sent or {}))
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, found, answer.read()
-    finally:
-        connection.close()
+    with running(server, admission.listen(said.append)) as port:
+        yield port, said
 
 
 def enter_at(
@@ -148,14 +115,6 @@ def test_sec_05_with_a_client_ca_only_clients_that_it_signed_are_heard(tmp_path:
 def shown_at(port: int) -> str:
     """The certificate that whoever connects now is shown, in PEM."""
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=30)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if is_so():
-            return
-        time.sleep(0.05)
-    pytest.fail("it never came to that")
 
 
 def test_sec_05_renewed_certificates_are_shown_without_a_restart(
