@@ -8,6 +8,7 @@ ML backend and webhook on localhost is refused).
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +30,7 @@ EMAIL = "annotator@cornerloop.example"
 _START_SECONDS = 600.0
 _STOP_SECONDS = 6.0
 SECRETS = "cornerloop-secrets.json"
+KEYS = ".env"  # where Label Studio looks for the key that signs sessions and personal tokens
 DATABASE = "label_studio.sqlite3"
 LOCK = "cornerloop.lock"  # held by whoever runs a server on the folder
 
@@ -195,6 +197,7 @@ class LabelStudioServer:
         self._refuse_taken(self._port)
         self._secrets["port"] = str(self._port)
         _write_private(self._data_dir / SECRETS, json.dumps(self._secrets))
+        _keep_secret_key(self._data_dir / KEYS)
 
     def _refuse_taken(self, port: int) -> None:
         if self._only_port not in (0, port):
@@ -222,7 +225,7 @@ class LabelStudioServer:
             builder._spawn({})
             builder._wait_until(builder._is_up)
             builder.stop()
-            (unfinished / ".env").unlink(missing_ok=True)  # each copy makes its own secret key
+            (unfinished / KEYS).unlink(missing_ok=True)  # each copy gets its own secret key
             try:
                 unfinished.rename(template)
             except OSError:
@@ -343,10 +346,28 @@ def _kept_secrets(path: Path) -> dict[str, str]:
     }
 
 
+def _keep_secret_key(path: Path) -> None:
+    """Have a key in `path` that a server reads as it is written.
+
+    Label Studio makes up a key with any of 50 signs, `$` among them, and reads the file through
+    django-environ, to which a first `$` means "the variable of that name". One key in fifty is
+    nothing after a restart therefore: everybody is signed out, and no personal token is valid.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    keys = re.findall(r"^(?:export )?SECRET_KEY=[\"']?(.*)$", text, re.MULTILINE)
+    if not keys or keys[-1][:1] in ("", "$"):  # the last line counts
+        line = f"SECRET_KEY={secrets.token_urlsafe(48)}\n"
+        _write_private(path, f"{text.rstrip()}\n{line}" if text.strip() else line)
+
+
 def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Whole or not at all: a start that is cut off must not lose the token."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)  # an older one would keep its mode
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
+    part.replace(path)
 
 
 def _get(url: str, *, token: str | None) -> bytes | None:

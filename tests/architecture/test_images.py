@@ -195,3 +195,29 @@ def test_k8s_01_compose_starts_commands_that_exist() -> None:
         called(*services[name]["healthcheck"]["test"][1:])
     assert services["cloud"]["entrypoint"][-1].rstrip().endswith("exec cornerloop serve")
     called("cornerloop", "serve")
+
+
+def test_ops_07_every_secret_of_label_studio_is_told_how_to_make() -> None:
+    """The key that signs among them: of its own, Label Studio reads one in fifty back wrongly."""
+    told = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    names = compose()["services"]["label-studio"]["secrets"]
+    assert "label-studio-secret-key" in names
+    start = compose()["services"]["label-studio"]["entrypoint"][-1]
+    for name in names:
+        assert f"> manifests/secrets/{name}\n" in told
+        assert f"/run/secrets/{name}" in start
+    (pod,) = [
+        one["spec"]["template"]["spec"]
+        for one in yaml.safe_load_all((MANIFESTS / "base/label-studio.yaml").read_text("utf-8"))
+        if one["kind"] == "StatefulSet"
+    ]
+    asked = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]
+        for entry in pod["containers"][0]["env"]
+        if "valueFrom" in entry
+    }
+    assert asked["SECRET_KEY"] == {"name": "cornerloop-label-studio", "key": "secret-key"}
+    (recipe,) = re.findall(r"secret generic cornerloop-label-studio \\\n(.*?)```", told, re.DOTALL)
+    assert {f"--from-literal={one['key']}=" for one in asked.values()} <= set(
+        re.findall(r"--from-literal=[a-z-]+=", recipe)
+    )

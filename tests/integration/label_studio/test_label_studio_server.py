@@ -1,9 +1,11 @@
 """The Label Studio server that we start ourselves."""
 
+import re
 import socket
 import stat
 from pathlib import Path
 
+import httpx
 import pytest
 
 from annotation.label_studio import LabelStudio
@@ -62,6 +64,66 @@ def test_ops_03_a_taken_port_is_told_before_a_database_is_made_for_a_minute(tmp_
 def test_a_server_that_was_never_started_has_no_token(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="never started"):
         _ = a_server(tmp_path).token
+
+
+@pytest.mark.parametrize(
+    ("before", "is_kept"),
+    [
+        (None, False),
+        ("", False),
+        ("\nSECRET_KEY=m&h^g1nqg\n", True),
+        ("OTHER=1\nSECRET_KEY='m$h'\n", True),
+        ("OTHER=1\n", False),
+        ("\nSECRET_KEY=$m&h^g1nqg\n", False),  # to Label Studio: the variable `m&h^g1nqg`
+        ('SECRET_KEY="$m"\n', False),
+        ("SECRET_KEY=\n", False),
+        ("SECRET_KEY=$m\n\nSECRET_KEY=a$b", True),  # as a second start leaves it: the last counts
+        ("SECRET_KEY=ab\n\nSECRET_KEY=$b", False),
+    ],
+)
+def test_ops_07_a_key_that_label_studio_would_not_read_back_is_replaced(
+    tmp_path: Path, before: str | None, is_kept: bool
+) -> None:
+    """Else nobody is known after a restart, and no personal token is valid: one start in fifty."""
+    data, executable = tmp_path / "data", tmp_path / "broken"
+    executable.write_text("#!/bin/sh\nexit 3\n")
+    executable.chmod(0o755)
+    data.mkdir()
+    (data / "label_studio.sqlite3").touch()
+    if before is not None:
+        (data / ".env").write_text(before)
+    with pytest.raises(LabelStudioUnavailableError):
+        a_server(tmp_path, executable).start()
+    after = (data / ".env").read_text()
+    if is_kept:
+        assert after == before  # Label Studio itself sees to the mode
+        return
+    assert stat.S_IMODE((data / ".env").stat().st_mode) == 0o600
+    kept, _, key = after.rstrip("\n").rpartition("SECRET_KEY=")
+    assert kept.strip() == (before or "").strip()
+    assert len(key) >= 50 and re.fullmatch(r"[A-Za-z0-9_-]+", key)
+    with pytest.raises(LabelStudioUnavailableError):
+        a_server(tmp_path, executable).start()
+    assert (data / ".env").read_text() == after
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(
+    not EXECUTABLE.exists(), reason="no Label Studio in .venv-label-studio; `make setup`"
+)
+def test_ops_07_label_studio_reads_our_key_and_makes_none_of_its_own(tmp_path: Path) -> None:
+    keys = tmp_path / "data" / ".env"
+    with a_server(tmp_path) as first:
+        headers = {"Authorization": f"Token {first.token}"}
+        made = httpx.post(f"{first.url}/api/token/", headers=headers, timeout=60)
+        assert made.status_code == 201, made.text
+        ours = keys.read_text()
+        assert re.fullmatch(r"SECRET_KEY=[A-Za-z0-9_-]{50,}\n", ours)
+    with a_server(tmp_path) as again:
+        asked = {"refresh": made.json()["token"]}
+        answer = httpx.post(f"{again.url}/api/token/refresh/", json=asked, timeout=60)
+        assert answer.status_code == 200, answer.text
+    assert keys.read_text() == ours
 
 
 @pytest.mark.integration
