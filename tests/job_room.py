@@ -117,7 +117,7 @@ class ThreadWorker:
 
     def kill(self) -> None:
         self.is_killed = True
-        self._thread.join(20)
+        self._thread.join(60)
 
     end = kill
 

@@ -82,7 +82,7 @@ class Reader:
             os.killpg(process.pid, signal.SIGTERM)
         for process in self._kept:
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

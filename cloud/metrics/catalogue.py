@@ -96,7 +96,13 @@ EDGES = (
     _counter("edge_swaps_total", "Swaps of the model.", "edge"),
     _counter("edge_fallbacks_total", "Falls back to the model before.", "edge"),
     _gauge(
-        "edge_inference_seconds", "Time of a frame, quantiles of the last ones.", "edge", "quantile"
+        "edge_inference_seconds",
+        "Time of a frame, percentiles of the last ones.",
+        "edge",
+        "percentile",
+        "Time of a frame, percentiles of the last ones.",
+        "edge",
+        "percentile",
     ),
     _gauge("edge_report_age_seconds", "Since the last report came.", "edge"),
     _gauge("edge_state", "1 for the state that the node is in.", "edge", "state"),

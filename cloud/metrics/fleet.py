@@ -32,7 +32,7 @@ _GAUGES = (
     ("edge_swaps_total", "swaps"),
     ("edge_fallbacks_total", "fallbacks"),
 )
-_QUANTILES = (("0.5", "p50_ms"), ("0.99", "p99_ms"))
+_PERCENTILES = (("50", "p50_ms"), ("99", "p99_ms"))
 
 
 def fleet_metrics(look: Look) -> Iterator[Metric]:
@@ -57,8 +57,8 @@ def _put_standing(families: Families, standing: Standing) -> None:
 def _put_report(families: Families, edge: str, health: EdgeHealth) -> None:
     for name, field in _GAUGES:
         families.put(name, getattr(health, field), edge)
-    for quantile, field in _QUANTILES:
-        families.put("edge_inference_seconds", getattr(health, field) / 1000.0, edge, quantile)
+    for percentile, field in _PERCENTILES:
+        families.put("edge_inference_seconds", getattr(health, field) / 1000.0, edge, percentile)
     for alarm in _few(alarms_of(health)):
         kind = "drift" if alarm in health.alarms else "node"  # a node alarms of drift only
         families.put("edge_alarm", 1.0, edge, kind, alarm)

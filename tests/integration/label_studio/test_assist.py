@@ -118,7 +118,7 @@ def test_int_18_words_find_objects_in_whole_tasks_and_a_lost_picture_spoils_none
 def test_int_09_a_submitted_annotation_prepares_the_next_pictures(asked: Asked) -> None:
     """INT-09: by Label Studio's own webhook, which has no password."""
     asked.http.post(f"/api/tasks/{asked.tasks[0]}/annotations/", json={"result": []})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not any(item["kind"] == "embed" for item in asked.state()["work"]):
         assert time.monotonic() < deadline, asked.state()
         time.sleep(0.2)

@@ -29,7 +29,7 @@ from tests.web_parts import some_parts
 
 pytestmark = pytest.mark.integration
 
-POLL = 60.0  # seconds; far longer than any test here waits
+POLL = 240.0  # seconds; far longer than any test here waits
 
 
 class NobodyChooses:
@@ -153,7 +153,7 @@ def test_what_is_submitted_is_pulled_long_before_the_poll(running: Running) -> N
 @pytest.mark.parametrize("running", [1.0], indirect=True)
 def test_a_receiver_that_is_down_is_made_up_for_by_the_poll(running: Running) -> None:
     running.page.should_exit = True
-    running.page_thread.join(timeout=20)
+    running.page_thread.join(timeout=60)
     assert not running.page_thread.is_alive()
     for position, task in enumerate(running.tasks):
         running.room.submit(task, a_mask(position))

@@ -128,18 +128,18 @@ def running(tmp_path: Path) -> Iterator[Looking]:
     yield service
     stop.set()
     service.wake()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive(), "a pause ends when it is time to stop"
 
 
 def test_a_hint_ends_the_pause_and_a_thousand_are_one_look(running: Looking) -> None:
     for _ in range(1000):
         running.wake()
-    assert running.looked.wait(10)
+    assert running.looked.wait(60)
     assert running.looks == 1
     running.looked.clear()
     running.wake()  # one more, later: it deserves a look of its own
-    assert running.looked.wait(10)
+    assert running.looked.wait(60)
     assert running.looks == 2
 
 
@@ -148,8 +148,8 @@ def test_a_service_without_hints_looks_when_its_pause_is_over(tmp_path: Path) ->
     thread = threading.Thread(target=service.run, args=(stop,))
     thread.start()
     for _ in range(3):
-        assert service.looked.wait(10)
+        assert service.looked.wait(60)
         service.looked.clear()
     stop.set()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()

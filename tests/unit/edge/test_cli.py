@@ -155,7 +155,7 @@ def test_a_signal_ends_cleanly_with_everything_delivered(site, number):
         [*EDGE, "run", "-c", str(site / "config.yaml")], stderr=subprocess.DEVNULL
     )
     health = site / "edge-state/health.json"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if health.exists() and json.loads(health.read_text())["frames"] == 4:
             break

@@ -256,7 +256,7 @@ def test_the_update_beside_the_frames_does_not_hold_one_up(tmp_path):
     yard.refresh()
 
     def slow_load(bundle: ModelBundle) -> FakeSegmenter:
-        assert gate.wait(10)
+        assert gate.wait(60)
         return FakeSegmenter(bundle, None)
 
     yard.slot._load = slow_load
@@ -265,6 +265,6 @@ def test_the_update_beside_the_frames_does_not_hold_one_up(tmp_path):
     yard.clock.advance(2.0)
     assert yard.see(50) == [OLD.version_id] * 50
     gate.set()
-    assert errand.wait(10)
+    assert errand.wait(60)
     yard.slot.refresh()
     assert yard.see(1) == [NEW.version_id]

@@ -207,7 +207,7 @@ def test_a_slow_upload_never_holds_a_frame_up(tmp_path, monkeypatch):
     gate, called = threading.Event(), yard.storage._called
 
     def slow(what: str, key: str) -> None:
-        assert gate.wait(10)
+        assert gate.wait(60)
         called(what, key)
 
     monkeypatch.setattr(yard.storage, "_called", slow)
@@ -216,7 +216,7 @@ def test_a_slow_upload_never_holds_a_frame_up(tmp_path, monkeypatch):
     assert len(yard.outbox) == 1
     gate.set()
     yard.clock.advance(0)
-    assert yard.uploader._errand.wait(10)
+    assert yard.uploader._errand.wait(60)
     assert len(yard.arrived()) == 1
 
 

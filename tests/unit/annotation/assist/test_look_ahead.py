@@ -20,7 +20,7 @@ class Lists:
         self, project_id: int, *, after: int, count: int
     ) -> Sequence[tuple[int, Mapping[str, object]]]:
         self.asked.append((project_id, after, count))
-        self.may_answer.wait(10)
+        self.may_answer.wait(60)
         if self.is_down:
             raise LabelStudioUnavailableError("down")
         return [(n, {"image": f"{n}.jpg"}) for n in range(after + 1, min(after + count, 9) + 1)]

@@ -30,7 +30,7 @@ def children_of(folder: Path) -> Children:
 
 
 def wait_until_ended(number: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while process_start(number) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not process_start(number)
@@ -52,7 +52,7 @@ def test_a_child_that_ends_again_and_again_is_an_error_with_its_log(sleeper: Pat
     children = children_of(sleeper)
     children.start("one", "sleeper")
     with pytest.raises(LifelongError, match=r"one\.log"):
-        for _ in range(200):
+        for _ in range(2000):
             children.look_after(most_restarts=2)
             time.sleep(0.05)
     children.end_all()
@@ -65,7 +65,7 @@ def test_what_a_killed_demo_left_running_is_ended_by_the_next(sleeper: Path) -> 
     other = subprocess.Popen([sys.executable, "-m", "sleeper"], cwd=sleeper)
     abandoned.note("label-studio", other.pid)
     assert sorted(children_of(sleeper).end_leftovers()) == ["label-studio", "one"]
-    abandoned._running["one"].wait(10)
-    other.wait(10)
+    abandoned._running["one"].wait(60)
+    other.wait(60)
     wait_until_ended(number)
     assert children_of(sleeper).end_leftovers() == []

@@ -67,7 +67,7 @@ def test_what_nobody_can_say_is_skipped_and_an_outage_is_waited_for() -> None:
     worker.start()
     assert not stop.wait(0.1)  # it is away
     studio.is_up = True
-    assert stop.wait(10)
+    assert stop.wait(60)
     worker.join()
     assert seen[0]["condition"] == "day"
     assert seen[0]["cornerloop_sample"] == draft.sample_id

@@ -302,7 +302,7 @@ def test_edge_12_the_page_the_json_and_the_metrics(config_path):
         for sample in family.samples
     }
     assert samples["edge_frames_total", "edge-1"] == 100.0
-    assert samples["edge_inference_seconds", "0.99", "edge-1"] == pytest.approx(0.031)
+    assert samples["edge_inference_seconds", "99", "edge-1"] == pytest.approx(0.031)
     assert samples["edge_cpu_celsius", "edge-2"] == 95.0
     assert ("edge_cpu_celsius", "edge-1") not in samples
     assert samples["edge_state", "alarm", "edge-2"] == 1.0

@@ -112,7 +112,7 @@ class Stage:
         options = JobOptions(tick_seconds=0.05)
         return LocalJob(self.manifest, root=self.root, state_dir=self.state, options=options)
 
-    def play(self, until: str, times: int = 1, seconds: float = 30.0) -> list[str]:
+    def play(self, until: str, times: int = 1, seconds: float = 120.0) -> list[str]:
         """Run a job until its conditions hold `until` so many times; answers them all."""
         stop = threading.Event()
         thread = threading.Thread(target=self.job().run, args=(stop,))
@@ -213,7 +213,7 @@ def test_a_killed_job_finds_its_worker_again(tmp_path: Path) -> None:
         finally:
             os._exit(0)
     pid_file = stage.root / "slow.pid"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not pid_file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process, signal.SIGKILL)

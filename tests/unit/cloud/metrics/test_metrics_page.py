@@ -165,7 +165,7 @@ def test_ops_01_nodes(long_look: Look) -> None:
     assert found["edge_frames_total", "edge-00003"] == 10_003.0
     assert found["edge_outbox_oldest_age_seconds", "edge-00003"] == 300.0
     assert ("edge_outbox_oldest_age_seconds", "edge-00000") not in found, "none waits there"
-    assert found["edge_inference_seconds", "edge-00003", "0.99"] == pytest.approx(0.043)
+    assert found["edge_inference_seconds", "edge-00003", "99"] == pytest.approx(0.043)
     assert found["edge_drift", "edge-00003", "entropy"] == pytest.approx(0.3)
     assert found["edge_alarm", "drift", "edge-00010", "drift"] == 1.0  # alarm, edge, kind
     assert found["edge_alarm", "heat", "edge-00010", "node"] == 1.0
