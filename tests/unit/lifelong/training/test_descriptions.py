@@ -7,16 +7,15 @@ import torch
 
 from lifelong.errors import ConfigError, ModelLoadError
 from lifelong.onnx_runtime import onnxruntime
-from lifelong.preprocessing import Preprocessing, network_input
+from lifelong.preprocessing import Preprocessing
 from lifelong.training.descriptions import (
     FEWEST_PICTURES,
     SeenPicture,
     described_onnx,
     description_of,
 )
-from lifelong.training.networks import NETWORKS, build_network
+from lifelong.training.networks import build_network
 from lifelong.training.onnx_export import onnx_from_network
-from tests.builders import an_image
 from tests.tiny_bundle import tiny_onnx
 
 HOW = Preprocessing(height=48, width=80)
@@ -140,24 +139,6 @@ def test_a_model_that_does_not_say_what_it_saw_is_refused():
         described_onnx(tiny_onnx(*weights), description_of(seen_pictures()))
     with pytest.raises(ConfigError, match="cannot say what it saw"):
         onnx_from_network(torch.nn.Conv2d(3, 2, 1), HOW, with_features=True)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n != "fast_cnn" else []) for n in NETWORKS],
-)
-def test_edge_06_every_network_says_what_it_saw_and_logits_stay_the_same(name):
-    network = build_network(name, 3, seed=0).eval()
-    picture = torch.from_numpy(network_input(an_image(1), HOW))
-    with torch.no_grad():
-        plain, (logits, features) = network(picture), network.described(picture)
-    assert torch.equal(plain, logits)
-    assert features.shape[0] == 1 and features.shape[2:] == (3, 5)  # a sixteenth
-    data = onnx_from_network(network, HOW, with_features=True)
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    assert [output.name for output in session.get_outputs()] == ["logits", "features"]
-    exported = session.run(["features"], {"image": picture.numpy()})[0]
-    assert exported == pytest.approx(features.numpy(), abs=1e-3)
 
 
 def test_maps_that_do_not_fit_the_grid_are_averaged_all_the_same():
