@@ -95,12 +95,8 @@ def plan_for_frames(world: World, show_refusal: bool) -> DemoPlan:
         show_refusal=show_refusal,
         train_first=True,
         drafting_minutes=5.0,
-        overrides=FRAMES_OVERRIDES,
+        overrides={},  # a first model of a few minutes is not worth holding on to
     )
-
-
-# Real frames from nothing: a longer first training, a larger picture.
-FRAMES_OVERRIDES: dict[str, dict[str, object]] = {}
 
 
 def _commands(folder: Path, config: Path) -> dict[str, tuple[str, ...]]:
