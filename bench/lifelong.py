@@ -100,7 +100,9 @@ class Room:
         self.begin: Weights | None = None
         if given.scenes:
             self.domains = tuple(
-                scene_domain(name, number, given.new, given.holdout)
+                scene_domain(
+                    name, number, given.new if number else given.known, given.holdout, seed
+                )
                 for number, name in enumerate(given.scenes.split(","))
             )
             self.begin = weights_from_bytes(CLEAR.read_bytes(), str(CLEAR))
@@ -205,14 +207,14 @@ class Room:
         return course.weights(0)
 
 
-def scene_domain(name: str, number: int, new: int, holdout: int) -> Domain:
-    """A weather: scenes to learn from, others to be examined on."""
+def scene_domain(name: str, number: int, count: int, holdout: int, seed: int) -> Domain:
+    """A weather: scenes to learn from, others in each seed, and the same to be examined on."""
 
     def drawn(first: int, count: int) -> list[Examined]:
         scenes = (draw_scene(first + place, name) for place in range(count))
         return [(scene.image, scene.mask) for scene in scenes]
 
-    train = drawn(TRAIN + 10_000 * number, new if number else 4 * new)
+    train = drawn(TRAIN + 10_000 * number + 1_000 * seed, count)
     sizes = tuple(image.nbytes + mask.nbytes for image, mask in train)
     return Domain(name=name, train=train, holdout=drawn(HELD_OUT, holdout), sizes=sizes)
 
@@ -257,12 +259,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--labels", type=float, default=1.0, help="share of later domains' labels")
     parser.add_argument("--selection", default="ours")
     parser.add_argument("--new", type=int, default=24, help="scenes of a condition to learn")
+    parser.add_argument("--known", type=int, help="scenes of the first condition; 4 x --new")
     parser.add_argument("--holdout", type=int, default=20, help="scenes of one to be examined on")
     parser.add_argument("--avalanche", default="", help="a Python that has Avalanche")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, help="keep what is done here, and go on from it")
     parser.add_argument("--json", action="store_true", help="one JSON object; there is no other")
     given = parser.parse_args()
+    given.known = given.known or 4 * given.new
+    if max(given.new, given.known) > 1_000 or given.seeds > 10:
+        parser.error("a seed has a thousand scenes of a condition, a condition ten seeds")
     unknown = set(given.strategies.split(",")) - set(STRATEGIES)
     if unknown:
         parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(STRATEGIES)}")
