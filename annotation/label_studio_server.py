@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from lifelong.errors import ConfigError, LabelStudioError, LabelStudioUnavailableError
+from lifelong.links.durable_files import write_whole
 from lifelong.links.loopback_ports import free_port
 
 EMAIL = "annotator@cornerloop.example"
@@ -32,6 +33,7 @@ _STOP_SECONDS = 6.0
 SECRETS = "cornerloop-secrets.json"
 KEYS = ".env"  # where Label Studio looks for the key that signs sessions and personal tokens
 DATABASE = "label_studio.sqlite3"
+_PRIVATE = 0o600  # of what only its owner may read
 LOCK = "cornerloop.lock"  # held by whoever runs a server on the folder
 
 
@@ -196,7 +198,7 @@ class LabelStudioServer:
         self._port = free_port(self._only_port or self._port or int(self._secrets.get("port", "0")))
         self._refuse_taken(self._port)
         self._secrets["port"] = str(self._port)
-        _write_private(self._data_dir / SECRETS, json.dumps(self._secrets))
+        write_whole(self._data_dir / SECRETS, json.dumps(self._secrets).encode(), _PRIVATE)
         _keep_secret_key(self._data_dir / KEYS)
 
     def _refuse_taken(self, port: int) -> None:
@@ -357,17 +359,8 @@ def _keep_secret_key(path: Path) -> None:
     keys = re.findall(r"^(?:export )?SECRET_KEY=[\"']?(.*)$", text, re.MULTILINE)
     if not keys or keys[-1][:1] in ("", "$"):  # the last line counts
         line = f"SECRET_KEY={secrets.token_urlsafe(48)}\n"
-        _write_private(path, f"{text.rstrip()}\n{line}" if text.strip() else line)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all: a start that is cut off must not lose the token."""
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)  # an older one would keep its mode
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    part.replace(path)
+        whole = f"{text.rstrip()}\n{line}" if text.strip() else line
+        write_whole(path, whole.encode(), _PRIVATE)
 
 
 def _get(url: str, *, token: str | None) -> bytes | None:

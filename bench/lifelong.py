@@ -207,14 +207,14 @@ class Room:
         return course.weights(0)
 
 
-def scene_domain(name: str, number: int, count: int, holdout: int, seed: int) -> Domain:
+def scene_domain(name: str, number: int, learned: int, holdout: int, seed: int) -> Domain:
     """A weather: scenes to learn from, others in each seed, and the same to be examined on."""
 
     def drawn(first: int, count: int) -> list[Examined]:
         scenes = (draw_scene(first + place, name) for place in range(count))
         return [(scene.image, scene.mask) for scene in scenes]
 
-    train = drawn(TRAIN + 10_000 * number + 1_000 * seed, count)
+    train = drawn(TRAIN + 10_000 * number + 1_000 * seed, learned)
     sizes = tuple(image.nbytes + mask.nbytes for image, mask in train)
     return Domain(name=name, train=train, holdout=drawn(HELD_OUT, holdout), sizes=sizes)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from annotation.label_studio_server import LabelStudioServer
@@ -27,3 +28,21 @@ def label_studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
     )
     with server:
         yield server
+
+
+def personal_token(server: LabelStudioServer) -> str:
+    """A new personal access token of the only user."""
+    headers = {"Authorization": f"Token {server.token}"}
+    answer = httpx.post(f"{server.url}/api/token/", headers=headers, timeout=60)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+def access_token(server: LabelStudioServer, personal: str) -> str:
+    """What a personal token is changed into; refused if another secret key signed it."""
+    asked = {"refresh": personal}
+    answer = httpx.post(f"{server.url}/api/token/refresh/", json=asked, timeout=60)
+    assert answer.status_code == 200, answer.text
+    access = str(answer.json()["access"])
+    assert access
+    return access

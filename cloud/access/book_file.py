@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cloud.access.tokens import Link, Session, Token
 from lifelong.errors import ConfigError, CorruptRecordError
-from lifelong.links.durable_files import UNFINISHED, sync_folder
+from lifelong.links.durable_files import UNFINISHED, write_whole
 from lifelong.records.wire import from_json, to_json
 
 logger = logging.getLogger(__name__)
@@ -129,17 +129,8 @@ class BookFile:
         Raises:
             ConfigError: the disk is full or gone; the old page stays.
         """
-        path = self.folder / FILE
-        part = path.with_name(f"{UNFINISHED}{FILE}")
         try:
-            part.unlink(missing_ok=True)  # of one that was killed; we hold the lock
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(to_json(page, sealed=True))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync_folder(self.folder)
+            write_whole(self.folder / FILE, to_json(page, sealed=True), 0o600)
         except OSError as error:
             raise self._trouble(error) from error
         with self._lock:

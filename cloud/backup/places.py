@@ -15,7 +15,7 @@ from lifelong.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from lifelong.links.durable_files import UNFINISHED, sync_folder, write_whole
+from lifelong.links.durable_files import UNFINISHED, write_whole
 from lifelong.links.storage import Entry, Storage, checked_key
 
 PRIVATE = 0o600  # of what only its owner may read
@@ -337,24 +337,9 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, data: bytes, mode: int | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if mode is None:
-            write_whole(path, data)
-        else:
-            _write_private(path, data, mode)
+        write_whole(path, data, mode)
     except OSError as error:
         raise StorageUnavailableError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _write_private(path: Path, data: bytes, mode: int) -> None:
-    temporary = path.with_name(f"{UNFINISHED}{path.name}")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _found(path: Path, key: str) -> Found:

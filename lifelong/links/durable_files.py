@@ -7,15 +7,18 @@ from pathlib import Path
 UNFINISHED = ".unfinished-"
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
     """Replace `path` by `data`; a reader sees the old content or the new, never a part.
+
+    Args:
+        mode: who may read it, from its first byte on; None: as the process makes files.
 
     Raises:
         OSError: the disk is full or gone; the old content stays.
     """
     temporary = path.with_name(f"{UNFINISHED}{path.name}")
     try:
-        write_synced(temporary, data)
+        write_synced(temporary, data, mode)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -23,9 +26,15 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write a file and wait until its bytes are on the disk; not atomic by itself."""
-    with path.open("wb") as file:
+
+    def opened(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o666 if mode is None else mode)
+
+    if mode is not None:
+        path.unlink(missing_ok=True)  # an older one would keep its mode
+    with open(path, "wb" if mode is None else "xb", opener=opened) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

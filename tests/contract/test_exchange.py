@@ -3,12 +3,10 @@
 ANN-01 project by API, ANN-02 push is idempotent, ANN-10 partly annotated rounds come back.
 """
 
-import json
 import time
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -28,6 +26,7 @@ from lifelong.records.label_map import label_map_of
 from lifelong.records.pixels import mask_from_png, png_from_mask
 from tests.builders import SMALL_MAP, a_mask
 from tests.desks import Desk, FakeDesk, RealDesk, Setting
+from tests.integration_fixtures import personal_token
 
 
 def test_ann_01_push_makes_a_project_with_tasks_that_show_the_draft(setting: Setting) -> None:
@@ -286,12 +285,7 @@ def test_a_wrong_token_and_a_dead_address_are_told_apart(
 @pytest.mark.integration
 def test_a_personal_access_token_works_as_well(label_studio_server: LabelStudioServer) -> None:
     label_studio_server.start()
-    answer = httpx.post(
-        f"{label_studio_server.url}/api/token/",
-        headers={"Authorization": f"Token {label_studio_server.token}"},
-    )
-    assert answer.status_code == 201, answer.text
-    token = json.loads(answer.text)["token"]
+    token = personal_token(label_studio_server)
     with closing(LabelStudio(label_studio_server.url, token, 10.0)) as studio:
         assert studio.whoami() == label_studio_server.email
 

@@ -17,7 +17,7 @@ from lifelong.links.storage import open_storage
 from lifelong.records.ids import RoundNumber
 from lifelong.records.rounds import Round, RoundState
 from tests.builders import a_mask
-from tests.integration_fixtures import EXECUTABLE, TEMPLATE
+from tests.integration_fixtures import EXECUTABLE, TEMPLATE, access_token, personal_token
 from tests.label_studio_room import Room
 
 # The SDK reads the answer with a method that pydantic will drop one day.
@@ -60,7 +60,7 @@ def test_ops_07_our_own_label_studio_is_lost_and_comes_back(
         mask = storage.get(before.mask_key)
         picture = room.studio.full_tasks(tasks[0].project_id, [tasks[0].task_id])[0].data["image"]
         shown = _shown(server, str(picture))
-        personal = _personal_token(server)
+        personal = personal_token(server)
         ran("backup", copy, "-c", str(config))  # while the server runs
         room.close()
     token, url = server.token, server.url
@@ -80,7 +80,7 @@ def test_ops_07_our_own_label_studio_is_lost_and_comes_back(
         assert storage.get(before.mask_key) == mask and not pulled.skips
         assert [t.task_id for t in room.exchange.push(room.drafts(2))] == [t.task_id for t in tasks]
         assert _shown(again, str(picture)) == shown
-        _access(again, personal)
+        access_token(again, personal)  # the secret key in `.env` came back too
         room.submit(tasks[1], a_mask(8))
         after = room.exchange.pull(tasks)
         assert len(after.annotations) == 2
@@ -94,23 +94,6 @@ def _shown(server: LabelStudioServer, address: str) -> bytes:
     )
     assert answer.status_code == 200, answer.text[:300]
     return answer.content
-
-
-def _personal_token(server: LabelStudioServer) -> str:
-    answer = httpx.post(
-        f"{server.url}/api/token/",
-        headers={"Authorization": f"Token {server.token}"},
-        timeout=60,
-    )
-    told = answer.json()
-    return str(told.get("token") or told["refresh"])
-
-
-def _access(server: LabelStudioServer, personal: str) -> None:
-    """Signed with the secret key in `.env`: another key would refuse it."""
-    answer = httpx.post(f"{server.url}/api/token/refresh/", json={"refresh": personal}, timeout=60)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["access"]
 
 
 def test_ops_07_somebody_elses_label_studio_is_lost_and_the_open_round_goes_on(

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
@@ -14,7 +13,7 @@ from cloud.doctor.list_of_checks import CHECKS
 from cloud.doctor.repairs import mend_project
 from lifelong.links.storage import open_storage
 from lifelong.records.label_map import CITYSCAPES
-from tests.integration_fixtures import EXECUTABLE, TEMPLATE
+from tests.integration_fixtures import EXECUTABLE, TEMPLATE, access_token, personal_token
 
 # The SDK reads the answer with a method that pydantic will drop one day.
 pytestmark = [
@@ -39,11 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServ
 
 @pytest.fixture(scope="module")
 def personal(server: LabelStudioServer) -> str:
-    answer = httpx.post(
-        f"{server.url}/api/token/", headers={"Authorization": f"Token {server.token}"}
-    )
-    told = answer.json()
-    return str(told.get("token") or told["refresh"])
+    return personal_token(server)
 
 
 @pytest.fixture
@@ -88,9 +83,7 @@ def test_ops_04_the_kind_of_token_is_told(
 def test_ops_04_a_token_that_does_not_do_is_told_without_it(
     server: LabelStudioServer, personal: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = httpx.post(f"{server.url}/api/token/refresh/", json={"refresh": personal})
-    access = str(answer.json()["access"])
-    for token, words in ((access, "five minutes"), ("0" * 40, VARIABLE)):
+    for token, words in ((access_token(server, personal), "five minutes"), ("0" * 40, VARIABLE)):
         first, *_ = looked(config, token, monkeypatch)
         assert first.level is Level.BROKEN
         assert words in f"{first.where} {first.what}"

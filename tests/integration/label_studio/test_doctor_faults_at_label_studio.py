@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from annotation import label_studio_server
 from annotation.label_studio_server import LabelStudioServer
 from cloud.cli import app
-from tests.integration_fixtures import EXECUTABLE, TEMPLATE
+from tests.integration_fixtures import EXECUTABLE, TEMPLATE, access_token, personal_token
 from tests.label_studio_room import Room
 
 # The SDK reads the answer with a method that pydantic will drop one day.
@@ -109,10 +109,8 @@ def test_ops_04_d9_one_kind_of_token_where_only_the_other_is_taken(
     server: LabelStudioServer, room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = a_config(server, room, tmp_path)
-    made = room.api("POST", "/api/token/")
-    personal = str(made.get("token") or made["refresh"])
-    answer = httpx.post(f"{server.url}/api/token/refresh/", json={"refresh": personal}, timeout=60)
-    bearer = str(answer.json()["access"])
+    personal = personal_token(server)
+    bearer = access_token(server, personal)
     try:
         allow(server, bearer, legacy_api_tokens_enabled=False)
         assert not found(config, personal, monkeypatch, "label-studio")

@@ -5,13 +5,12 @@ import socket
 import stat
 from pathlib import Path
 
-import httpx
 import pytest
 
 from annotation.label_studio import LabelStudio
 from annotation.label_studio_server import LabelStudioServer, _environment
 from lifelong.errors import ConfigError, LabelStudioUnavailableError
-from tests.integration_fixtures import EXECUTABLE, TEMPLATE
+from tests.integration_fixtures import EXECUTABLE, TEMPLATE, access_token, personal_token
 
 
 def a_server(folder: Path, executable: Path = EXECUTABLE) -> LabelStudioServer:
@@ -114,15 +113,11 @@ def test_ops_07_a_key_that_label_studio_would_not_read_back_is_replaced(
 def test_ops_07_label_studio_reads_our_key_and_makes_none_of_its_own(tmp_path: Path) -> None:
     keys = tmp_path / "data" / ".env"
     with a_server(tmp_path) as first:
-        headers = {"Authorization": f"Token {first.token}"}
-        made = httpx.post(f"{first.url}/api/token/", headers=headers, timeout=60)
-        assert made.status_code == 201, made.text
+        personal = personal_token(first)
         ours = keys.read_text()
         assert re.fullmatch(r"SECRET_KEY=[A-Za-z0-9_-]{50,}\n", ours)
     with a_server(tmp_path) as again:
-        asked = {"refresh": made.json()["token"]}
-        answer = httpx.post(f"{again.url}/api/token/refresh/", json=asked, timeout=60)
-        assert answer.status_code == 200, answer.text
+        access_token(again, personal)
     assert keys.read_text() == ours
 
 
