@@ -24,6 +24,7 @@ from cloud.monitor.people_costs import CostsByRound
 from cloud.monitor.watch import Watch
 from cloud.operator_assembly import make_actions, make_audit_log
 from cloud.service import Service
+from cloud.sweeping import keep_swept
 from cloud.vital_signs import ROUNDS, SURROUNDINGS, WATCH, VitalSigns, gauges
 from cloud.web.app import make_app
 from cloud.web.parts import Parts
@@ -116,6 +117,9 @@ def serve(config: Config) -> None:
             target=_connect, args=(server, stop, config), name="smart tool", daemon=True
         ).start()
     admission.watch(stop)
+    threading.Thread(
+        target=keep_swept, args=(cloud.storage, stop), name="sweeping", daemon=True
+    ).start()
     server.run(sockets=[listening])  # returns on SIGTERM and Ctrl-C
     if probes is not None:
         probes.should_exit = True

@@ -20,7 +20,7 @@ from lifelong.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from lifelong.links.durable_files import write_whole
+from lifelong.links.durable_files import remove_whole, write_whole
 from lifelong.links.sedna import sednas_account
 from lifelong.links.storage import Storage, open_storage
 from lifelong.records.samples import Sample, Split
@@ -89,10 +89,7 @@ class FolderDataset:
 
     def remove(self, name: str) -> bool:
         """As the port says."""
-        path = self._folder / name
-        existed = path.exists()
-        path.unlink(missing_ok=True)
-        return existed
+        return remove_whole(self._folder / name)
 
 
 class BucketDataset:

@@ -19,6 +19,7 @@ from cloud.knowledge.forget_records import is_of_one_sample, rewrite, without_it
 from cloud.rounds import ROUNDS, Rounds
 from lifelong.errors import ObjectNotFoundError, RecordError
 from lifelong.links.storage import Storage
+from lifelong.links.unfinished_writes import sweep_unfinished
 from lifelong.records.escalations import QUESTION, Question
 from lifelong.records.ids import SampleId, sample_id_of
 from lifelong.records.keys import (
@@ -45,6 +46,7 @@ _KEPT = frozenset(
     {ADMISSIONS, CHUNKS, EDGES, FORGETTING, FORGOTTEN, ROLLOUTS, ROUNDS}
     | {"kb", "keys", "lease", "models", "releases", TRAINING_LEASE}
 )
+_OF_DEVICES = frozenset({INBOX, RECEIPTS, REFUSED, ESCALATIONS})
 _PICTURES = "pictures"  # data sets that were pushed: named by people, known by their bytes
 _UNDER_WAY = {RoundState.PREANNOTATING, RoundState.ANNOTATING, RoundState.TRAINING}
 NOTHING = "images/forgotten.jpg masks/forgotten.png"  # a line of the index that teaches nothing
@@ -124,12 +126,16 @@ def sweep_storage(storage: Storage, samples: Collection[SampleId], edge: str = "
         How many objects went, or were cut.
     """
     gone = frozenset(samples)
-    removed = 0
+    of_edge = tuple(f"{room}/{edge}/" for room in _OF_DEVICES) if edge else ()
+    # Killed writers leave files that no listing tells of, and these hold pictures as well.
+    removed = sweep_unfinished(
+        storage, is_dead=lambda key: _names(key, gone) or key.startswith(of_edge)
+    )
     for room in storage.rooms():
         if room in _KEPT:
             continue
         keys = [key for key in storage.keys(room) if _names(key, gone)]
-        if edge and room in {INBOX, RECEIPTS, REFUSED, ESCALATIONS}:
+        if edge and room in _OF_DEVICES:
             keys += storage.keys(f"{room}/{edge}")
         if room == ESCALATIONS:
             keys += _questions(storage, gone)

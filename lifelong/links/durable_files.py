@@ -16,7 +16,7 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
     Raises:
         OSError: the disk is full or gone; the old content stays.
     """
-    temporary = path.with_name(f"{UNFINISHED}{path.name}")
+    temporary = _temporary(path)
     try:
         write_synced(temporary, data, mode)
         temporary.replace(path)
@@ -24,6 +24,14 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_whole(path: Path) -> bool:
+    """Remove what `write_whole` wrote, and what it left when it was killed; False: no file."""
+    existed = path.exists()
+    path.unlink(missing_ok=True)
+    _temporary(path).unlink(missing_ok=True)
+    return existed
 
 
 def write_synced(path: Path, data: bytes, mode: int | None = None) -> None:
@@ -47,3 +55,7 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{UNFINISHED}{path.name}")

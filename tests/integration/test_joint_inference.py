@@ -2,6 +2,7 @@
 answer stands. Both are processes of their own, between them a folder."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,8 +95,12 @@ def test_edge_13_the_clouds_answer_arrives_within_the_deadline_and_is_used(tmp_p
     storage = open_storage(str(tmp_path / "storage"))
     release(storage, street_bundle())
     config = write_config(tmp_path, deadline_seconds=60.0)
+    cut_off = tmp_path / "storage" / "left.jpg#1"  # by a service that was killed long ago (TR-07)
+    cut_off.write_bytes(b"half")
+    os.utime(cut_off, (0, 0))
     with cloud(tmp_path, config):
         run_node(config)
+    assert not cut_off.exists()
     assert [answer["sequence"] for answer in answers(tmp_path, "edge")] == list(range(FRAMES))
     from_cloud = answers(tmp_path, "cloud")
     assert [answer["sequence"] for answer in from_cloud] == list(range(FRAMES))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.links.durable_files import UNFINISHED, write_whole
+from lifelong.links.durable_files import UNFINISHED, remove_whole, write_whole
 
 
 def test_nobody_else_ever_reads_a_private_file(tmp_path: Path) -> None:
@@ -35,3 +35,14 @@ def test_a_disk_that_fills_up_leaves_the_old_file_alone(
         write_whole(path, b"new", mode)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["kept"]
+
+
+def test_what_is_removed_leaves_nothing_of_a_killed_writer(tmp_path: Path) -> None:
+    path, left = tmp_path / "a.jpg", tmp_path / f"{UNFINISHED}a.jpg"
+    for file in (path, left, tmp_path / "b.jpg"):
+        file.write_bytes(b"picture")
+    assert remove_whole(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["b.jpg"]
+    left.write_bytes(b"half a picture")
+    assert not remove_whole(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["b.jpg"]

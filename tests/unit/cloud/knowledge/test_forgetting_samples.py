@@ -16,6 +16,7 @@ from cloud.rounds import Rounds
 from lifelong.errors import LabelStudioUnavailableError, StorageUnavailableError
 from lifelong.knowledge.checks import verify
 from lifelong.knowledge_base import KnowledgeBase
+from lifelong.links.durable_files import UNFINISHED
 from lifelong.links.journal import read_events
 from lifelong.links.storage import open_storage
 from lifelong.records.deliveries import Receipt
@@ -105,6 +106,28 @@ def test_kb_07_samples_go_everywhere(
     assert room.forgetting().open_requests() == []
     tasks = room.removal.removed  # type: ignore[union-attr]
     assert tasks == [100 + seed for seed in gone if seed < 4]
+
+
+@pytest.mark.parametrize("scope", ["sample", "device"])
+def test_kb_07_also_what_killed_writers_left(tmp_path: Path, scope: Scope) -> None:
+    """KB-07: no listing tells of it, and it holds the picture as well."""
+    room = Room(open_storage(str(tmp_path / "storage")), tmp_path / "rest", Tasks()).filled()
+    images = room.job.dataset_path / "images"  # type: ignore[operator]
+    left = [
+        tmp_path / "storage" / "images" / f"{id_of(0)}.jpg#1",
+        tmp_path / "storage" / "inbox" / "edge-1" / id_of(0) / "image.jpg#2",
+        images / f"{UNFINISHED}{id_of(0)}.jpg",
+    ]
+    of_others = [
+        tmp_path / "storage" / "inbox" / "edge-2" / id_of(5) / "image.jpg#1",  # being written
+        images / f"{UNFINISHED}{id_of(1)}.jpg",
+    ]
+    for path in (*left, *of_others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(a_jpeg(9))
+    forget(room, scope, id_of(0) if scope == "sample" else "edge-1")
+    assert [path for path in left if path.exists()] == []
+    assert all(path.exists() for path in of_others)
 
 
 def test_kb_07_an_annotators_name_is_gone_from_all_records(room: Room) -> None:
