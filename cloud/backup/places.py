@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from lifelong.errors import (
     ObjectExistsError,
@@ -17,6 +15,7 @@ from lifelong.errors import (
 )
 from lifelong.links.durable_files import UNFINISHED, write_whole
 from lifelong.links.storage import Entry, Storage, checked_key
+from lifelong.links.unfinished_writes import folder_of
 
 PRIVATE = 0o600  # of what only its owner may read
 ONE = "file"  # the key of a part that is a single file
@@ -302,12 +301,6 @@ class WrittenPlace:
     def is_empty(self) -> bool:
         """As the port says."""
         return True
-
-
-def folder_of(storage: Storage) -> Path | None:
-    """The folder of this machine that a storage is; None: it is none."""
-    parts = urlsplit(storage.url)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 def leads_out(root: Path, path: Path) -> bool:

@@ -26,6 +26,7 @@ from cloud.releasing.releases import Releases
 from cloud.rounds import Rounds
 from lifelong.errors import ConfigError, RecordError, RoundError, StorageError
 from lifelong.links.storage import Storage, checked_key
+from lifelong.links.unfinished_writes import sweep_unfinished
 from lifelong.records.forget_requests import ForgetRequest
 from lifelong.records.ids import SampleId, sha256_hex
 from lifelong.records.keys import FORGETTING, FORGOTTEN
@@ -103,6 +104,9 @@ def restore(
         run = _Run(place, places, lease, done, tell, _forgotten_since(storage, record))
         for item in reversed(record.items):
             run.item(item, completes=begun.completes)
+        # Of a restore that was killed: while the lease is ours only nodes write here.
+        ours = {i.key for i in record.items if i.part == "storage" and not _is_of_nodes(i)}
+        sweep_unfinished(storage, is_dead=ours.__contains__)
         run.forget_again(storage, now())
         if run.wrote_releases or not begun.completes:
             _release_above(done, storage, releases, record, now())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cloud.backup.mark import refuse_unfinished
 from cloud.backup.parts import NOT_TAKEN, Part
-from cloud.backup.places import Found, folder_of
+from cloud.backup.places import Found
 from cloud.backup.records import (
     LOCK,
     OBJECTS,
@@ -31,6 +31,7 @@ from cloud.code_version import code_version
 from cloud.lease import LEASES, Lease
 from lifelong.errors import ConfigError, RecordError, RoundError
 from lifelong.links.storage import Storage, open_storage
+from lifelong.links.unfinished_writes import finished_name, folder_of, sweep_unfinished
 from lifelong.records.ids import sha256_hex
 from lifelong.records.keys import FORGETTING, FORGOTTEN
 
@@ -76,7 +77,10 @@ def refuse_foreign(place: Storage) -> None:
         ConfigError: says what lies there.
     """
     folder = folder_of(place)
-    names = {path.name for path in folder.iterdir()} if folder is not None else set(place.rooms())
+    if folder is not None:  # a killed backup may have left a record that has no name yet
+        names = {finished_name(path.name) or path.name for path in folder.iterdir()}
+    else:
+        names = set(place.rooms())
     foreign = sorted(names - {RECORD, OBJECTS, LOCK})
     if foreign:
         raise ConfigError(
@@ -260,6 +264,8 @@ def _swept(run: _Run, record: BackupRecord) -> int:
     for sha256 in unnamed:
         run.stay()
         run.place.delete(object_key(sha256))
+    # Of a backup that was killed: while the lock is ours others write but the lock.
+    sweep_unfinished(run.place, is_dead=lambda key: not key.startswith(f"{LOCK}/"))
     return len(unnamed)
 
 

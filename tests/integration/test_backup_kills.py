@@ -15,6 +15,7 @@ import pytest
 
 from cloud.backup.records import RECORD
 from lifelong.links.storage import open_storage
+from lifelong.links.unfinished_writes import finished_name
 from tests.large_loop import live_long
 
 ROOT = Path(__file__).parents[2]
@@ -83,8 +84,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not skipped & set(path.parts)
+        if path.is_file() and not skipped & set(path.parts) and not is_left_for_nodes(path)
     }
+
+
+def is_left_for_nodes(path: Path) -> bool:
+    """A write that was cut off where a node might still be writing: it goes after an hour."""
+    return finished_name(path.name) is not None and bool({"edges", "inbox"} & set(path.parts))
 
 
 def test_ops_07_killed_in_the_middle_of_both_and_whole_at_the_end(

@@ -214,6 +214,32 @@ def test_ops_07_a_second_backup_copies_only_what_is_new_and_drops_what_nothing_n
     assert verify(place).is_whole
 
 
+def test_ops_07_what_killed_runs_left_goes_and_keeps_nobody_from_going_on(
+    tmp_path: Path, room: Room, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A kill may leave the record without its name, and parts of objects, on both sides."""
+    copy = tmp_path_factory.mktemp("b") / "copy"
+    saved(open_storage(str(copy)), room, tmp_path)
+    key = next(room.storage.keys("images"))
+    for left in (copy / f"{RECORD}#1", copy / "objects" / "00" / f"{'0' * 64}#1"):
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"half")
+    place = open_place(str(copy), for_writing=True)
+    record = saved(place, room, tmp_path).record
+    assert not list(copy.rglob("*#*"))
+
+    destroyed(room, tmp_path)
+    of_node = "inbox/edge-1/0123456789abcdef/image.jpg"  # a node may be writing it now
+    for name in (key, of_node):
+        left = tmp_path / "storage" / f"{name}#1"
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_bytes(b"half")
+    put_back(place, room, tmp_path, completes=True)
+    there = set(tree(tmp_path / "storage"))
+    assert f"{of_node}#1" in there and f"{key}#1" not in there
+    assert {item.key for item in record.items if item.part == "storage"} <= there
+
+
 def test_ops_07_numbers_of_two_restores_of_one_backup_do_not_meet(
     tmp_path: Path, room: Room, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
