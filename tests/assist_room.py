@@ -68,7 +68,7 @@ def assist_process(
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
         log.close()
 
 

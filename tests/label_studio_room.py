@@ -89,7 +89,7 @@ class Room:
             f"{self.server.url}{path}",
             json=body,
             headers={"Authorization": f"Token {token or self.server.token}"},
-            timeout=60,
+            timeout=240,
         )
         assert answer.status_code < 300, f"{answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None

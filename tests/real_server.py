@@ -37,9 +37,9 @@ def ask(
 ) -> tuple[int, dict[str, str], bytes]:
     """One request; status, headers, body."""
     connection: http.client.HTTPConnection = (
-        http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=tls)
+        http.client.HTTPSConnection("127.0.0.1", port, timeout=120, context=tls)
         if tls
-        else http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     )
     try:
         connection.request(method, path, body=body, headers=dict(sent or {}))

@@ -26,7 +26,7 @@ class SmartTool:
     def open(self, project: int, task: int) -> None:
         """Open a task's quick view and switch Auto-Annotation on."""
         self.page.goto(f"{self._server.url}/projects/{project}/data?task={task}")
-        self.page.wait_for_selector("canvas", timeout=60_000)
+        self.page.wait_for_selector("canvas", timeout=240_000)
         self.page.wait_for_function("() => window.Htx && Htx.annotationStore.selected")
         self.page.wait_for_timeout(2000)
         self.page.get_by_text("Auto-Annotation", exact=True).first.click()
@@ -105,7 +105,7 @@ class SmartTool:
         self.page.wait_for_function(
             "() => Htx.annotationStore.selected.draftSaved"
             " && !Htx.annotationStore.selected.isDraftSaving",
-            timeout=30_000,
+            timeout=120_000,
         )
         self.page.wait_for_timeout(1000)
 
@@ -127,7 +127,7 @@ class SmartTool:
         """Seconds until what was asked has been answered and drawn."""
         before = self.page.evaluate(_SUGGESTED)
         with self.page.expect_response(
-            lambda answer: "interactive-annotating" in answer.url, timeout=30_000
+            lambda answer: "interactive-annotating" in answer.url, timeout=120_000
         ) as answer:
             begin = time.monotonic()
             action()
@@ -136,7 +136,7 @@ class SmartTool:
             self.page.wait_for_function(
                 f"before => JSON.stringify(({_SUGGESTED})()) !== JSON.stringify(before)",
                 arg=before,
-                timeout=30_000,
+                timeout=120_000,
             )
         seconds = time.monotonic() - begin
         self.page.wait_for_timeout(300)

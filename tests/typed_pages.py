@@ -82,7 +82,7 @@ class Reader:
             os.killpg(process.pid, signal.SIGTERM)
         for process in self._kept:
             try:
-                process.wait(60)
+                process.wait(240)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -98,7 +98,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, f"{block}:\n{text}\n{done.stdout}\n{done.stderr[-3000:]}"

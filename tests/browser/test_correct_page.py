@@ -139,7 +139,7 @@ def served(room: CorrectRoom) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=60)
+        thread.join(timeout=240)
 
 
 @contextmanager

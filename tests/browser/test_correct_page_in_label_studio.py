@@ -44,7 +44,7 @@ def test_ux_09_whoever_opens_it_in_label_studio_goes_on_from_it(
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         log_in(page, label_studio_server)
         page.goto(f"{label_studio_server.url}/projects/{task.project_id}/data?task={task.task_id}")
-        page.wait_for_selector("canvas", timeout=60_000)
+        page.wait_for_selector("canvas", timeout=240_000)
         page.wait_for_function("() => window.Htx && Htx.annotationStore.selected")
         page.wait_for_timeout(2000)
         page.screenshot(path=tmp_path / "editor.png")

@@ -61,8 +61,8 @@ def test_the_draft_is_visible_and_comes_back_as_submitted(
             page.goto(
                 f"{label_studio_server.url}/projects/{task.project_id}/data?task={task.task_id}"
             )
-            page.wait_for_selector("canvas", timeout=60_000)
-            page.wait_for_function(DRAWN, timeout=60_000)
+            page.wait_for_selector("canvas", timeout=240_000)
+            page.wait_for_function(DRAWN, timeout=240_000)
             page.wait_for_timeout(2000)
             shot = page.locator(".konvajs-content").first.screenshot()
             (tmp_path / f"{mode}.png").write_bytes(shot)

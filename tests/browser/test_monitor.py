@@ -254,7 +254,7 @@ def test_ux08_the_pictures_of_a_round_are_there(visitor: Visitor, running: Runni
     visitor.page.wait_for_function(
         """() => { const all = [...document.querySelectorAll('main img')];
                    return all.length >= 5 && all.every(i => i.complete && i.naturalWidth > 0) }""",
-        timeout=60_000,
+        timeout=240_000,
     )
     visitor.photograph("round 1 with pictures")
 

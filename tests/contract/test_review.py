@@ -302,7 +302,7 @@ def test_ann_07_the_queue_gives_a_task_to_as_many_people_as_must_submit_it(
             answer = httpx.get(
                 f"{label_studio_server.url}/api/projects/{task.project_id}/next",
                 headers={"Authorization": f"Token {token}"},
-                timeout=60,
+                timeout=240,
             )
             return int(answer.json()["id"]) if answer.is_success else None
 

@@ -85,7 +85,7 @@ def test_edge_08_tr_01_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
     steps = [killed_somewhere(tmp_path, random_) for _ in range(KILLS)]
     assert sum(step > 0 for step in steps) >= 10, f"the kills came too early: {steps}"
     assert progress(tmp_path) < FRAMES, f"the kills came too late: {steps}"
-    assert started(tmp_path).wait(timeout=60) == 0, (tmp_path / "log.txt").read_text()[-2000:]
+    assert started(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()[-2000:]
 
     expected = {
         sample_id_of(jpeg_from_image(image_from_bytes(a_jpeg(seed), "frame")))

@@ -86,7 +86,7 @@ def test_k8s_06_edge_12_ready_watchdog_health_and_a_clean_end_on_sigterm(tmp_pat
                 time.sleep(0.02)
             node.send_signal(signal.SIGTERM)
             assert heard_until(manager, node, log, lambda said: "STOPPING=1" in said)
-            assert node.wait(timeout=60) == 0, log.read_text()[-2000:]
+            assert node.wait(timeout=240) == 0, log.read_text()[-2000:]
         finally:
             node.kill()
             node.wait()

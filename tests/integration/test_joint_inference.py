@@ -72,7 +72,7 @@ def cloud(folder: Path, config: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=240)
 
 
 def run_node(config: Path) -> None:

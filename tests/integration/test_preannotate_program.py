@@ -391,7 +391,7 @@ def test_a_run_that_is_told_to_end_ends_and_keeps_its_drafts(at, tmp_path, numbe
     workers = _until(run, lambda: psutil.Process(run.pid).children(), 2)
     _until(run, lambda: list(dataset.glob(".cornerloop/drafts/*.json")), drafts)
     run.send_signal(number)
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=240)
 
     assert run.returncode == 1
     assert not any(worker.is_running() for worker in workers)

@@ -54,7 +54,7 @@ SMALL = DemoPlan(
         "gate": {"max_forgetting": 1.0, "max_class_drop": 1.0, "min_gain": -1.0},
         "preannotation": {"masks": {"type": "superpixels"}},
     },
-    patience_s=300,
+    patience_s=900,
 )
 
 

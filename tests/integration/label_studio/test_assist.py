@@ -26,7 +26,7 @@ class Asked:
         self.server, self.project, self.tasks = server, project, tasks
         self.assist, self.folder = assist, folder
         self.http = httpx.Client(
-            base_url=server.url, headers={"Authorization": f"Token {server.token}"}, timeout=110
+            base_url=server.url, headers={"Authorization": f"Token {server.token}"}, timeout=240
         )
 
     @property

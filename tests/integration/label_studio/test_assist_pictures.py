@@ -74,7 +74,7 @@ class Room:
             method,
             f"{self.server.url}{path}",
             headers={"Authorization": f"Token {self.legacy}"},
-            timeout=60,
+            timeout=240,
             **kwargs,
         )
         assert answer.status_code < 300, f"{answer.status_code} {answer.text[:500]}"

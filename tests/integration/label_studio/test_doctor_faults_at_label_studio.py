@@ -90,7 +90,7 @@ def allow(server: LabelStudioServer, bearer: str, **settings: bool) -> None:
         f"{server.url}/api/jwt/settings",
         json={"api_tokens_enabled": True, "legacy_api_tokens_enabled": True, **settings},
         headers={"Authorization": f"Bearer {bearer}"},
-        timeout=60,
+        timeout=240,
     )
     assert answer.status_code < 300, answer.text
 
@@ -128,7 +128,7 @@ def test_ops_04_d9_one_kind_of_token_where_only_the_other_is_taken(
             f"{server.url}/api/jwt/settings",
             json={"api_tokens_enabled": True, "legacy_api_tokens_enabled": True},
             headers={"Authorization": f"Token {server.token}"},
-            timeout=60,
+            timeout=240,
         )
 
 

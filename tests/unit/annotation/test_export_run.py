@@ -87,7 +87,7 @@ def test_cnv_13_a_killed_export_goes_on_and_gives_the_same_bytes(
     command = [sys.executable, str(program), str(out), str(workers)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(list(out.glob("masks/*/*/*.png"))) < 75 and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()

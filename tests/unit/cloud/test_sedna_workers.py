@@ -600,15 +600,15 @@ reporter.completed(None)
 """
 
 
-@pytest.mark.parametrize(("before", "slept", "code"), [(0, "600", 0), (300, "299", 143)])
+@pytest.mark.parametrize(("before", "slept", "code"), [(0, 600, 0), (300, 300, 143)])
 def test_k8s_04_sigterm_ends_a_lingering_worker_with_0_and_an_unheard_one_with_143(
-    before: int, slept: str, code: int
+    before: int, slept: int, code: int
 ) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(before=before)], stdout=subprocess.PIPE, text=True
     )
     assert worker.stdout is not None
-    assert worker.stdout.readline().strip() in {slept, str(before)}
+    assert slept - 60 < int(worker.stdout.readline()) <= slept  # less what has passed since
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == code
+    assert worker.wait(240) == code
     worker.stdout.close()

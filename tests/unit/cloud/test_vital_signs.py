@@ -37,7 +37,7 @@ class Pages:
 
         def hang() -> None:
             self.hanging.set()
-            self.let_go.wait(30)
+            self.let_go.wait(120)
 
         @app.get("/loop")
         async def in_the_loop() -> None:
@@ -73,7 +73,7 @@ def test_ops_02_pages_that_hang_are_told_at_the_probe_port(pages: Pages, where: 
     wait_until(lambda: not hearts.complaints())  # they are answered: it beats by itself
     asked = threading.Thread(target=ask, args=(pages.port, where), daemon=True)
     asked.start()
-    assert pages.hanging.wait(30)
+    assert pages.hanging.wait(120)
     pages.now[0] += PATIENCE_S + 1
     time.sleep(2.5)  # two beats that do not come
     assert f"'{PAGES}' has been silent" in hearts.complaints()[PAGES]
@@ -86,7 +86,7 @@ def test_ops_02_pages_that_hang_are_told_at_the_probe_port(pages: Pages, where: 
     wait_until(lambda: probes.started)
     assert _health(port) == (503, {"status": "stuck"})
     pages.let_go.set()
-    asked.join(30)
+    asked.join(120)
     wait_until(lambda: not hearts.complaints())
     assert _health(port) == (200, {"status": "up"})
     probes.should_exit = True

@@ -146,7 +146,7 @@ def test_a_link_that_hangs_holds_up_nothing(tmp_path, clock):
     class Hanging(FlakyStorage):
         def put(self, key: str, data: bytes) -> None:
             reached.set()
-            hangs.wait(30)
+            hangs.wait(120)
             super().put(key, data)
 
     storage = Hanging()

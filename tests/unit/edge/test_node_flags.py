@@ -88,7 +88,7 @@ def test_ux_05_nobody_s_models_run_for_want_of_a_file(site, node) -> None:
 def test_ux_05_a_run_ends_after_so_many_frames_and_sends_nothing_when_told(site) -> None:
     def told(*words: str) -> tuple[int, int, int]:
         ran = [sys.executable, "-m", "edge", *run_words(*words)]
-        done = subprocess.run(ran, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(ran, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
         health = json.loads((site / "edge-state/health.json").read_text())
         return health["frames"], health["uploaded"], health["outbox_examples"]

@@ -198,7 +198,7 @@ def held_back(server, send):
 
     def slowly(handler):
         arrived.set()
-        gate.wait(30)
+        gate.wait(120)
         send(handler)
 
     server.answers["/slow.png"] = slowly
@@ -213,7 +213,7 @@ def test_int_20_eight_who_ask_at_once_cause_one_fetch(server, make, waiting) -> 
     made = make()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(lambda: picture(made, SLOW).pixels()) for _ in range(8)]
-        assert all(waiting.acquire(timeout=30) for _ in range(7))
+        assert all(waiting.acquire(timeout=120) for _ in range(7))
         gate.set()
         shapes = {future.result().shape for future in asked}
     assert shapes == {(6, 9, 3)}
@@ -227,7 +227,7 @@ def test_int_20_those_who_wait_share_the_failure_and_the_next_one_tries_again(
     made = make()
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(refused, made, SLOW) for _ in range(4)]
-        assert all(waiting.acquire(timeout=30) for _ in range(3))
+        assert all(waiting.acquire(timeout=120) for _ in range(3))
         gate.set()
         said = {future.result() for future in asked}
     assert len(said) == 1
@@ -243,7 +243,7 @@ def test_int_20_different_addresses_do_not_wait_for_each_other(server, make) -> 
     made = make()
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(lambda: picture(made, SLOW).digest)
-        assert arrived.wait(30)
+        assert arrived.wait(120)
         assert picture(made).digest == sha256_hex(FILE)
         gate.set()
         assert slow.result() == sha256_hex(OTHER)

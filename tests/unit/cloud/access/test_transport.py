@@ -114,7 +114,7 @@ def test_sec_05_with_a_client_ca_only_clients_that_it_signed_are_heard(tmp_path:
 
 def shown_at(port: int) -> str:
     """The certificate that whoever connects now is shown, in PEM."""
-    return ssl.get_server_certificate(("127.0.0.1", port), timeout=30)
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=120)
 
 
 def test_sec_05_renewed_certificates_are_shown_without_a_restart(
@@ -242,7 +242,7 @@ class _Proxy(BaseHTTPRequestHandler):
             if name.lower() not in {"connection", "content-length"}
         }
         kept |= {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": self.proto}
-        upstream = http.client.HTTPConnection("127.0.0.1", self.target, timeout=30)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.target, timeout=120)
         upstream.request(self.command, path, body=body or None, headers=kept)
         answer = upstream.getresponse()
         data = answer.read()
@@ -327,7 +327,7 @@ def test_sec_01_a_token_from_a_program_over_the_wire(tmp_path: Path) -> None:
 
 def test_sec_03_an_endless_body_over_the_wire_is_refused(tmp_path: Path) -> None:
     with served(tmp_path) as (port, _):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
         def endless() -> Iterator[bytes]:
             while True:

@@ -500,7 +500,7 @@ body = {"name": env["WORKER_NAME"], "namespace": env["NAMESPACE"], "ownerName": 
         "results": [{"format": "pkl", "url": str(out / "index.pkl")[len(prefix):]}]}
 urllib.request.urlopen(urllib.request.Request(
     env["LC_SERVER"] + "/sedna/workers/" + env["WORKER_NAME"] + "/info",
-    json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=30).read()
+    json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=120).read()
 """
 
 
@@ -545,7 +545,7 @@ def test_k8s_04_a_job_stuck_for_ever_is_freed_end_to_end(site: Site) -> None:
     site.know(accepted=True)
 
     def ticks(until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not until() and time.monotonic() < deadline:
             job.tick()
             time.sleep(0.02)

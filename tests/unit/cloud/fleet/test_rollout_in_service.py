@@ -198,5 +198,5 @@ def test_two_threads_may_look_at_the_fleet_at_once(cloud, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert found == [0, 0, 0, 0]

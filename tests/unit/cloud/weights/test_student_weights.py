@@ -44,7 +44,7 @@ def _no_settings(monkeypatch):
 
 
 def brought(name, store, mirror=None):
-    with httpx.Client(follow_redirects=True, timeout=60) as client:
+    with httpx.Client(follow_redirects=True, timeout=240) as client:
         source = source_of(mirror, WebFiles(client, attempts=2, pause=0.0))
         return pull(entry_named(name), store, source, lambda *_: None)
 

@@ -37,7 +37,7 @@ def hub_entry(**facts):
 
 
 def bring(entry, folder, mirror=None, tell=lambda name, done, total: None):
-    with httpx.Client(follow_redirects=True, timeout=60) as client:
+    with httpx.Client(follow_redirects=True, timeout=240) as client:
         source = source_of(mirror, WebFiles(client, attempts=3, pause=0.0))
         return pull(entry, folder, source, tell)
 
