@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -57,10 +58,19 @@ def sweep_unfinished(
         try:
             if is_dead(key) or now() - path.lstat().st_mtime > DEAD_AFTER_SECONDS:
                 path.unlink()
+                _remove_empty(path.parent, root)
                 removed += 1
         except FileNotFoundError:
             continue  # its writer lives, and has finished
     return removed
+
+
+def _remove_empty(folder: Path, root: Path | None) -> None:
+    # As `open_storage` has it: a listing would walk through all that ever were.
+    with suppress(OSError):  # not empty, or just filled again
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _unfinished(root: Path) -> Iterator[tuple[str, Path]]:
