@@ -303,7 +303,7 @@ def test_pre_11_a_killed_run_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "cloud", "preannotate", str(folder), "--out", str(dataset)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = dataset / ".cornerloop" / "drafts"
-    while len(list(records.glob("[0-9]*.json"))) < 2:
+    while len(list(records.glob("[0-9a-f]*.json"))) < 2:
         assert first.poll() is None
         time.sleep(0.02)
     workers = psutil.Process(first.pid).children(recursive=True)
@@ -312,7 +312,7 @@ def test_pre_11_a_killed_run_goes_on_where_it_was(tmp_path):
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert workers
     assert not alive
-    done = len(list(records.glob("[0-9]*.json")))  # `*` would count one that is half written
+    done = len(list(records.glob("[0-9a-f]*.json")))  # `*` would count one that is half written
 
     second = subprocess.run(command, capture_output=True, text=True, check=False)
 
