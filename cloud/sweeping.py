@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from lifelong.errors import StorageUnavailableError
 from lifelong.links.storage import Storage
 from lifelong.links.unfinished_writes import sweep_unfinished
 
@@ -21,8 +22,8 @@ def keep_swept(
     while True:
         try:
             swept = sweep_unfinished(storage)
-        except OSError as error:
-            logger.warning("%s: an unfinished write stays: %s", storage.url, error)
+        except StorageUnavailableError as error:
+            logger.warning("%s; tried again tomorrow", error)
         else:
             if swept:
                 logger.info("%s: removed %d unfinished writes", storage.url, swept)

@@ -128,9 +128,8 @@ def sweep_storage(storage: Storage, samples: Collection[SampleId], edge: str = "
     gone = frozenset(samples)
     of_edge = tuple(f"{room}/{edge}/" for room in _OF_DEVICES) if edge else ()
     # Killed writers leave files that no listing tells of, and these hold pictures as well.
-    removed = sweep_unfinished(
-        storage, is_dead=lambda key: _names(key, gone) or key.startswith(of_edge)
-    )
+    sweep_unfinished(storage, is_dead=lambda key: _names(key, gone) or key.startswith(of_edge))
+    removed = 0
     for room in storage.rooms():
         if room in _KEPT:
             continue

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from lifelong.errors import StorageUnavailableError
 from lifelong.links.storage import Storage
 
 # No write takes that long: objects are in memory, and written in one go.
@@ -50,7 +51,7 @@ def sweep_unfinished(
         How many files went.
 
     Raises:
-        OSError: one cannot be removed.
+        StorageUnavailableError: one cannot be removed.
     """
     root = folder_of(storage)
     removed = 0
@@ -62,6 +63,11 @@ def sweep_unfinished(
                 removed += 1
         except FileNotFoundError:
             continue  # its writer lives, and has finished
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"{path}: an unfinished write cannot be removed ({error.strerror}); see who may "
+                "write in that folder"
+            ) from error
     return removed
 
 

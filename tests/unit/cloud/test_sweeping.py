@@ -39,12 +39,13 @@ def test_tr_07_now_and_again_until_it_is_told_to_stop(tmp_path: Path) -> None:
 def test_tr_07_what_cannot_be_removed_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuses(storage: object) -> int:
-        raise PermissionError(13, "Permission denied", "a.jpg#1")
+    def refuses(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("cloud.sweeping.sweep_unfinished", refuses)
+    unfinished(tmp_path, "a.jpg")
+    monkeypatch.setattr(Path, "unlink", refuses)
     stop = threading.Event()
     stop.set()
     with caplog.at_level(logging.WARNING):
         keep_swept(open_storage(str(tmp_path)), stop)
-    assert "a.jpg#1" in caplog.text
+    assert "a.jpg#1: an unfinished write cannot be removed (Permission denied)" in caplog.text
